@@ -1,0 +1,61 @@
+# make demo | test | check | bench | clean
+#
+# Each target sets up what it needs by itself. To choose an interpreter: make test PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+BENCH_VENV := .venv-bench
+PY := $(VENV)/bin/python
+BENCH_PY := $(BENCH_VENV)/bin/python
+
+# Installed means: this file is newer than what it was installed from.
+READY := $(VENV)/.ready
+BENCH_READY := $(BENCH_VENV)/.ready
+
+PIP := -m pip --disable-pip-version-check --quiet install
+NEEDS := import sys; v = sys.version_info; v < (3, 11) and sys.exit( \
+	'millstream needs Python 3.11 or newer; $(PYTHON) is %d.%d.\n' % v[:2] + \
+	'Name another one: make $(or $(MAKECMDGOALS),demo) PYTHON=python3.12')
+
+.PHONY: demo test check lint bench clean
+
+demo: $(READY)
+	$(PY) examples/demo.py
+
+lint: $(READY)
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+check: lint
+	$(PY) -m pytest -q tests/house/test_import_direction.py tests/house/test_docs_run.py
+
+# All of `check`: its two tests are among all tests.
+test: lint
+	$(PY) -m pytest -q -n 2 --dist loadfile
+
+bench: $(READY) $(BENCH_READY)
+	$(PY) benchmarks/plan_scale.py
+	$(BENCH_PY) benchmarks/shuffle_quality.py
+
+clean:
+	rm -rf $(VENV) $(BENCH_VENV) build dist demo-out benchmarks/out
+	rm -rf .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c "$(NEEDS)"
+	@echo "Setting up $(VENV) (once; a few minutes)"
+	$(PYTHON) -m venv $(VENV)
+	$(PY) $(PIP) -c constraints.txt hatchling
+	$(PY) $(PIP) -c constraints.txt --no-build-isolation 'torch==2.13.0' -e '.[torch,images,dev]'
+	@touch $@
+
+# torch with all it needs on this platform; the peers without the heavy part of what they ask for.
+$(BENCH_READY): benchmarks/requirements.txt
+	@$(PYTHON) -c "$(NEEDS)"
+	@echo "Setting up $(BENCH_VENV) (once; a few minutes)"
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_PY) $(PIP) -c benchmarks/requirements.txt 'torch==2.13.0'
+	$(BENCH_PY) $(PIP) --no-deps -r benchmarks/requirements.txt
+	@touch $@

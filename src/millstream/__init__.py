@@ -1,0 +1,39 @@
+"""Millstream: raw data to chunked datasets, streamed into training in an order one can compute.
+
+The names below are the whole public surface. They are loaded at first use, so that
+`import millstream` is quick and imports no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from millstream.format.codecs.json import Json
+    from millstream.reading.dataset import StreamingDataset
+    from millstream.torch.loader import StreamingDataLoader
+    from millstream.writing.optimize import optimize
+
+__version__ = "0.1.0.dev0"
+
+__all__ = ["Json", "StreamingDataLoader", "StreamingDataset", "optimize"]
+
+_HOMES = {
+    "Json": "millstream.format.codecs.json",
+    "StreamingDataLoader": "millstream.torch.loader",
+    "StreamingDataset": "millstream.reading.dataset",
+    "optimize": "millstream.writing.optimize",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'millstream' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,40 @@
+"""Rows <-> bytes: pure functions of values, without IO. docs/format.md describes the bytes."""
+
+from millstream.format.chunk import Chunk, array_blob_bytes, assemble, chunk_layout
+from millstream.format.codecs import Codec, Json, Shape, builtin
+from millstream.format.encoder import Encoder
+from millstream.format.layout import MAX_ROWS, Identity, Layout, object_bytes
+from millstream.format.manifest import ChunkTable, Manifest, read_manifest, version_digest
+from millstream.format.part import Arrays, Blobs, Part
+from millstream.format.schema import Field, Schema, bind, schema_error
+from millstream.format.tree import rebuilder
+from millstream.format.view import ChunkView
+
+__all__ = [
+    "MAX_ROWS",
+    "Arrays",
+    "Blobs",
+    "Chunk",
+    "ChunkTable",
+    "ChunkView",
+    "Codec",
+    "Encoder",
+    "Field",
+    "Identity",
+    "Json",
+    "Layout",
+    "Manifest",
+    "Part",
+    "Schema",
+    "Shape",
+    "array_blob_bytes",
+    "assemble",
+    "bind",
+    "builtin",
+    "chunk_layout",
+    "object_bytes",
+    "read_manifest",
+    "rebuilder",
+    "schema_error",
+    "version_digest",
+]

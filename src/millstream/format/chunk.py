@@ -1,0 +1,142 @@
+"""Parts -> the bytes of a chunk."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from blake3 import blake3
+from xxhash import xxh3_64_intdigest
+
+from millstream.format.codecs import Shape
+from millstream.format.layout import Column, Identity, Layout, Span, lay_out, preamble
+from millstream.format.part import Arrays, Blobs, Bytes, Part
+from millstream.format.schema import Schema
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """One finished chunk. pieces: its bytes, to be written one after another."""
+
+    layout: Layout
+    pieces: tuple[memoryview, ...]
+
+    @property
+    def size(self) -> int:
+        """The length of the object in bytes."""
+        return sum(map(len, self.pieces))
+
+    def digest(self) -> bytes:
+        """BLAKE3 of the object, 32 bytes: its name."""
+        hasher = blake3()
+        for piece in self.pieces:
+            hasher.update(piece)
+        return hasher.digest()
+
+
+def chunk_layout(
+    schema: Schema,
+    rows: int,
+    arrays: Mapping[int, tuple[str, Shape | int]],
+    blob_bytes: int | None,
+) -> Layout:
+    """The layout of a chunk from what decides it.
+
+    arrays: for each array field its storage dtype, and the shape of its rows or, where these
+    differ, the bytes of all its blobs. blob_bytes: of the other fields; None if there are none.
+    """
+    columns = {f: (dtype, what) for f, (dtype, what) in arrays.items() if isinstance(what, tuple)}
+    groups: list[tuple[tuple[int, ...], int]]
+    groups = [((field,), what) for field, (_, what) in arrays.items() if isinstance(what, int)]
+    if blob_bytes is not None:
+        fields = tuple(i for i in range(len(schema.fields)) if i not in arrays)
+        groups.append((fields, blob_bytes))
+    return lay_out(schema, rows, columns, groups)
+
+
+def array_blob_bytes(dtype: str, shape: Shape) -> int:
+    """The length of an array's blob: its rank and shape, u64 each, and its elements."""
+    return 8 + 8 * len(shape) + np.dtype(dtype).itemsize * prod(shape)
+
+
+def assemble(parts: Sequence[Part], identity: Identity) -> Chunk:
+    """One chunk of all the rows of some parts of one schema, in order."""
+    rows = sum(part.rows for part in parts)
+    columns: dict[int, list[Arrays]] = {}
+    blobs: dict[tuple[int, ...], Blobs] = {}
+    arrays: dict[int, tuple[str, Shape | int]] = {}
+    for field, first in parts[0].arrays.items():
+        values = [part.arrays[field] for part in parts]
+        shapes = {shape for some in values for shape in some.shapes}
+        if len(shapes) == 1:
+            columns[field] = values
+            arrays[field] = first.dtype, shapes.pop()
+        else:
+            blobs[field,] = _array_blobs(values)
+            arrays[field] = first.dtype, len(blobs[field,].data)
+    rest = [part.blobs for part in parts if part.blobs is not None]
+    size = sum(len(some.data) for some in rest)
+    layout = chunk_layout(parts[0].schema, rows, arrays, size if rest else None)
+    sections = dict(_columns(layout, columns))
+    for group in layout.groups:
+        some = [blobs[group.fields]] if group.fields in blobs else rest
+        sections[group.offsets] = [_offsets(some)]
+        sections[group.sums] = [np.concatenate([b.sums for b in some]).astype("<u8")]
+        sections[group.data] = [b.data for b in some]
+    header = layout.header()
+    head = [preamble(layout, header, identity), header]
+    return Chunk(layout=layout, pieces=tuple(_pieces(head, layout, sections)))
+
+
+def _columns(
+    layout: Layout, columns: Mapping[int, list[Arrays]]
+) -> Iterator[tuple[Span, list[np.ndarray]]]:
+    for column in layout.columns:
+        data = [values.data for values in columns[column.field]]
+        joined = data[0] if len(data) == 1 else np.concatenate(data)
+        if column.data.length:
+            yield column.sums, [_page_sums(column, joined)]
+            yield column.data, [joined]
+
+
+def _page_sums(column: Column, data: Bytes) -> np.ndarray:
+    view, step = data.data, column.page * column.itemsize
+    sums = [xxh3_64_intdigest(view[at : at + step]) for at in range(0, len(view), step)]
+    return np.array(sums, "<u8")
+
+
+def _offsets(blobs: Sequence[Blobs]) -> np.ndarray:
+    sizes = np.concatenate([some.sizes for some in blobs])
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]).astype("<u8")
+
+
+def _array_blobs(values: Sequence[Arrays]) -> Blobs:
+    pieces: list[bytes] = []
+    for some in values:
+        ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(some.sizes())])
+        for row in range(some.rows):
+            shape = some.shape(row)
+            pieces.append(struct.pack(f"<{1 + len(shape)}Q", len(shape), *shape))
+            pieces[-1] += some.data[ends[row] : ends[row + 1]].tobytes()
+    return Blobs(
+        sizes=np.array([len(piece) for piece in pieces], np.int64),
+        sums=np.array([xxh3_64_intdigest(piece) for piece in pieces], np.uint64),
+        data=np.frombuffer(b"".join(pieces), np.uint8),
+    )
+
+
+def _pieces(
+    head: list[bytes], layout: Layout, sections: Mapping[Span, list[np.ndarray]]
+) -> Iterator[memoryview]:
+    yield from [memoryview(piece) for piece in head]
+    at = 0
+    for span in layout.spans():
+        if not span.length:
+            continue
+        yield memoryview(bytes(span.offset - at))
+        for array in sections[span]:
+            yield array.view(np.uint8).data
+        at = span.stop

@@ -1,0 +1,72 @@
+"""How one value of a sample becomes bytes and back: one file a kind of field.
+
+A codec says which values are its own (`describe`) and which of two ways it stores them:
+`ArrayCodec` values are arrays of a known dtype and can lie in a column; `BlobCodec` values
+are bytes of any length and lie in the row's blob. To add a kind, write a codec and hand it
+over; there is no registry.
+"""
+
+from millstream.format.codecs.arrays import NdArray, NumpyScalar
+from millstream.format.codecs.binary import Binary
+from millstream.format.codecs.codec import (
+    ArrayCodec,
+    BlobCodec,
+    Codec,
+    ScalarCodec,
+    Shape,
+    ShapedCodec,
+)
+from millstream.format.codecs.image_file import ImageFile
+from millstream.format.codecs.json import Json, JsonCodec
+from millstream.format.codecs.numbers import Boolean, Integer, Real
+from millstream.format.codecs.pickled import Pickled
+from millstream.format.codecs.pixels import Pixels
+from millstream.format.codecs.tensor import Tensor
+from millstream.format.codecs.text import Text
+
+
+def builtin(*, allow_pickle: bool = False) -> tuple[Codec, ...]:
+    """The codecs of this version, in the order in which they are asked.
+
+    With allow_pickle the last one takes every value that no other codec wants.
+    """
+    codecs: tuple[Codec, ...] = (
+        Boolean(),
+        Integer(),
+        Real(),
+        Text(),
+        Binary(),
+        NdArray(),
+        NumpyScalar(),
+        Tensor(),
+        ImageFile("jpeg", "JPEG"),
+        ImageFile("png", "PNG"),
+        ImageFile("tiff", "TIFF"),
+        Pixels(),
+        JsonCodec(),
+    )
+    return (*codecs, Pickled()) if allow_pickle else codecs
+
+
+__all__ = [
+    "ArrayCodec",
+    "Binary",
+    "BlobCodec",
+    "Boolean",
+    "Codec",
+    "ImageFile",
+    "Integer",
+    "Json",
+    "JsonCodec",
+    "NdArray",
+    "NumpyScalar",
+    "Pickled",
+    "Pixels",
+    "Real",
+    "ScalarCodec",
+    "Shape",
+    "ShapedCodec",
+    "Tensor",
+    "Text",
+    "builtin",
+]

@@ -1,0 +1,67 @@
+"""Image files kept as their original bytes: JPEG, PNG and TIFF, as opened by Pillow.
+
+A sample holds `PIL.Image.open(path)`; the dataset holds the file's bytes, never encoded
+again. An image that was changed after it was opened (`thumbnail`, `draft`, a drawing) no
+longer is its file: it is stored as pixels, losslessly.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+from millstream.errors import CorruptData
+from millstream.format.codecs.codec import BlobCodec
+from millstream.format.codecs.pixels import pillow, same_pixels
+
+
+class ImageFile(BlobCodec):
+    """One file format. kind: as the schema calls it; container: as Pillow calls it."""
+
+    def __init__(self, kind: str, container: str) -> None:
+        self.kind = kind
+        self.container = container
+
+    def describe(self, value: Any) -> str | None:
+        return "" if self._is_ours(value) and _is_unchanged(value) else None
+
+    def _is_ours(self, value: Any) -> bool:
+        files = sys.modules.get("PIL.ImageFile")
+        if files is None or not isinstance(value, files.ImageFile):
+            return False
+        # Cameras write several pictures into one JPEG file; Pillow calls that one MPO.
+        named = "JPEG" if value.format == "MPO" else value.format
+        return bool(named == self.container)
+
+    def encode(self, value: Any) -> bytes:
+        return _file_bytes(value)
+
+    def decode(self, payload: memoryview) -> Any:
+        """A PIL image, opened as this format only; its pixels are decoded at first use."""
+        image = pillow()
+        try:
+            return image.open(io.BytesIO(payload), formats=(self.container,))
+        except (OSError, ValueError, SyntaxError, image.DecompressionBombError) as error:
+            raise CorruptData(f"not a readable {self.container} image: {error}") from None
+
+
+def _is_unchanged(value: Any) -> bool:
+    if value.tile:  # not decoded yet: the file is what it was, unless a draft was asked for
+        return value.fp is not None and not getattr(value, "decoderconfig", ())
+    try:
+        original = pillow().open(io.BytesIO(_file_bytes(value)))
+    except OSError:
+        return False
+    return same_pixels(original, value)
+
+
+def _file_bytes(value: Any) -> bytes:
+    if value.fp is None:
+        return Path(value.filename).read_bytes()
+    place = value.fp.tell()
+    value.fp.seek(0)
+    content: bytes = value.fp.read()
+    value.fp.seek(place)
+    return content

@@ -1,0 +1,111 @@
+"""Encoded rows on their way into chunks.
+
+A part is what encoding some consecutive rows gives: for each array field the values end to
+end, and one blob a row for all other fields together. Parts are sliced and joined, never
+encoded again; how the rows are spread over parts leaves no trace in a chunk.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from millstream.format.codecs import Shape
+from millstream.format.schema import Schema
+
+Bytes = npt.NDArray[np.uint8]
+Counts = npt.NDArray[np.int64]
+Sums = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrays:
+    """The values of one array field.
+
+    dtype: as stored. shapes: one for all rows, or one a row. data: the elements end to end, as
+    bytes.
+    """
+
+    rows: int
+    dtype: str
+    shapes: tuple[Shape, ...]
+    data: Bytes
+
+    @property
+    def uniform(self) -> bool:
+        """Whether one shape stands for all rows."""
+        return len(self.shapes) == 1
+
+    def sizes(self) -> Counts:
+        """The bytes of each row, int64 (rows,)."""
+        itemsize = np.dtype(self.dtype).itemsize
+        sizes = [itemsize * math.prod(shape) for shape in self.shapes]
+        return np.full(self.rows, sizes[0]) if self.uniform else np.array(sizes, np.int64)
+
+    def shape(self, row: int) -> Shape:
+        """The shape of one row."""
+        return self.shapes[0 if self.uniform else row]
+
+    def slice(self, start: int, stop: int) -> Arrays:
+        """Some of the rows; shares the memory."""
+        ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.sizes())])
+        return Arrays(
+            rows=stop - start,
+            dtype=self.dtype,
+            shapes=self.shapes if self.uniform else _folded(self.shapes[start:stop]),
+            data=self.data[ends[start] : ends[stop]],
+        )
+
+    @staticmethod
+    def of(rows: int, dtype: str, shapes: Sequence[Shape], data: Bytes) -> Arrays:
+        """From one shape a row; folds them into one where they agree."""
+        return Arrays(rows=rows, dtype=dtype, shapes=_folded(shapes), data=data)
+
+
+def _folded(shapes: Sequence[Shape]) -> tuple[Shape, ...]:
+    first = shapes[0]
+    return (first,) if all(shape == first for shape in shapes) else tuple(shapes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blobs:
+    """One blob a row. sizes: int64 (rows,). sums: the xxh3 of each, uint64. data: end to end."""
+
+    sizes: Counts
+    sums: Sums
+    data: Bytes
+
+    def slice(self, start: int, stop: int) -> Blobs:
+        """Some of the rows; shares the memory."""
+        before = int(self.sizes[:start].sum())
+        length = int(self.sizes[start:stop].sum())
+        return Blobs(
+            sizes=self.sizes[start:stop],
+            sums=self.sums[start:stop],
+            data=self.data[before : before + length],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Some consecutive rows. arrays: by field number; blobs: None if every field is an array."""
+
+    schema: Schema
+    rows: int
+    arrays: dict[int, Arrays]
+    blobs: Blobs | None
+
+    def slice(self, start: int, stop: int) -> Part:
+        """Some of the rows; shares the memory."""
+        if (start, stop) == (0, self.rows):
+            return self
+        return Part(
+            schema=self.schema,
+            rows=stop - start,
+            arrays={field: values.slice(start, stop) for field, values in self.arrays.items()},
+            blobs=None if self.blobs is None else self.blobs.slice(start, stop),
+        )

@@ -1,0 +1,189 @@
+"""Reading rows from the bytes of a chunk, each checked before it is given out."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from xxhash import xxh3_64_intdigest
+
+from millstream.errors import CorruptData, UnsupportedError
+from millstream.format.codecs import Shape
+from millstream.format.header import np_u64, read_header
+from millstream.format.layout import BlobGroup, Column, Layout
+
+Rows = npt.NDArray[np.int64]
+
+
+class ChunkView:
+    """A whole chunk in memory, or mapped; every read verifies what it reads.
+
+    Pages of columns are verified at their first use, blobs every time. With verify=False
+    nothing but the header is. The errors raised (CorruptData) say the chunk's name and the row.
+    """
+
+    def __init__(self, content: memoryview, name: str, *, verify: bool = True) -> None:
+        self.name = name
+        with _named(name):
+            header = read_header(content)
+            if len(content) != header.size:
+                raise CorruptData(f"has {len(content)} bytes, its header says {header.size}")
+            _require_plain(header.layout)
+        self.layout = header.layout
+        self._body = content[header.body :]
+        self._verify = verify
+        self._columns = {column.field: _ColumnView(self, column) for column in self.layout.columns}
+        self._groups = {
+            field: (_GroupView(self, group), place)
+            for group in self.layout.groups
+            for place, field in enumerate(group.fields)
+        }
+
+    def is_column(self, field: int) -> bool:
+        """Whether a field's rows lie in a column here."""
+        return field in self._columns
+
+    def take(self, field: int, rows: Rows) -> npt.NDArray[Any]:
+        """Rows of a column, copied: (len(rows), *shape) of the storage dtype."""
+        return self._columns[field].take(rows)
+
+    def shape(self, field: int) -> Shape | None:
+        """The shape that all rows of a field share; None if it has no column here."""
+        return self._columns[field].shape if field in self._columns else None
+
+    def payload(self, field: int, row: int) -> memoryview:
+        """One row of a field that lies row by row."""
+        group, place = self._groups[field]
+        return group.payload(row, place)
+
+    def array(self, field: int, row: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        """One row of an array field that lies row by row; shares the memory of the chunk."""
+        with _named(self.name, row):
+            return array_of_blob(self.payload(field, row), dtype)
+
+    def problems(self) -> list[CorruptData]:
+        """Everything that does not match its checksum, by page of a column and by row."""
+        checks: list[tuple[Callable[[int], object], int]] = [
+            (column.check, column.pages) for column in self._columns.values()
+        ]
+        checks += [
+            (group.blob, self.layout.rows) for group, place in self._groups.values() if place == 0
+        ]
+        return [error for check, count in checks for error in _failures(check, count)]
+
+
+def array_of_blob(blob: memoryview, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """An array from its blob: rank, shape, elements; raises CorruptData."""
+    (rank,) = struct.unpack_from("<Q", blob) if len(blob) >= 8 else (1 << 63,)
+    start = 8 + 8 * rank
+    if rank > 64 or start > len(blob):
+        raise CorruptData(f"an array of rank {rank} in {len(blob)} bytes")
+    shape = struct.unpack_from(f"<{rank}Q", blob, 8)
+    if prod(shape) * dtype.itemsize != len(blob) - start:
+        raise CorruptData(f"an array of shape {shape}, {dtype}, in {len(blob) - start} bytes")
+    return np.frombuffer(blob[start:], dtype).reshape(shape)
+
+
+class _ColumnView:
+    def __init__(self, chunk: ChunkView, column: Column) -> None:
+        self._chunk, self._column = chunk, column
+        data = chunk._body[column.data.offset : column.data.stop]
+        self._bytes = data
+        self._array = np.frombuffer(data, column.dtype).reshape(chunk.layout.rows, *column.shape)
+        self._sums = np_u64(chunk._body, column.sums)
+        self._good = np.zeros(len(self._sums), np.bool_)
+        self.shape = column.shape
+        self.pages = len(self._sums)
+
+    def take(self, rows: Rows) -> npt.NDArray[Any]:
+        if self._chunk._verify and not self._good.all():
+            pages = np.unique(rows // self._column.page)
+            for page in pages[~self._good[pages]].tolist():
+                self.check(page)
+                self._good[page] = True
+        return np.take(self._array, rows, axis=0)
+
+    def check(self, page: int) -> None:
+        rows = self._column.page
+        step = rows * self._column.itemsize
+        if xxh3_64_intdigest(self._bytes[page * step : (page + 1) * step]) != self._sums[page]:
+            field = self._chunk.layout.schema.fields[self._column.field].name
+            last = min((page + 1) * rows, self._chunk.layout.rows) - 1
+            raise CorruptData(
+                f"chunk {self._chunk.name}, rows {page * rows} to {last}: the column {field!r} "
+                "does not match its checksum; fetch or write this chunk again"
+            )
+
+
+class _GroupView:
+    def __init__(self, chunk: ChunkView, group: BlobGroup) -> None:
+        self._chunk = chunk
+        self._data = chunk._body[group.data.offset : group.data.stop]
+        self._offsets = np_u64(chunk._body, group.offsets)
+        self._sums = np_u64(chunk._body, group.sums)
+        self._lengths = struct.Struct(f"<{len(group.fields) - 1}Q")
+
+    def blob(self, row: int) -> memoryview:
+        start, stop = int(self._offsets[row]), int(self._offsets[row + 1])
+        with _named(self._chunk.name, row):
+            if not start <= stop <= len(self._data):
+                raise CorruptData(f"its blob is bytes {start} to {stop} of {len(self._data)}")
+            blob = self._data[start:stop]
+            if self._chunk._verify and xxh3_64_intdigest(blob) != self._sums[row]:
+                raise CorruptData(
+                    "its blob does not match its checksum; fetch or write this chunk again"
+                )
+        return blob
+
+    def payload(self, row: int, place: int) -> memoryview:
+        blob = self.blob(row)
+        if not self._lengths.size:
+            return blob
+        with _named(self._chunk.name, row):
+            return _split(blob, self._lengths)[place]
+
+
+def _split(blob: memoryview, lengths: struct.Struct) -> Sequence[memoryview]:
+    if len(blob) < lengths.size:
+        raise CorruptData(f"a blob of {len(blob)} bytes starts with {lengths.size} of lengths")
+    at, payloads = lengths.size, []
+    for length in lengths.unpack_from(blob):
+        payloads.append(blob[at : at + length])
+        at += length
+    if at > len(blob):
+        raise CorruptData(f"payloads of {at} bytes in a blob of {len(blob)}")
+    return [*payloads, blob[at:]]
+
+
+def _require_plain(layout: Layout) -> None:
+    wanted = layout.filters.names() + ["token columns"] * bool(layout.tokens)
+    if wanted:
+        raise UnsupportedError(
+            f"is written with {', '.join(wanted)}, which this version of millstream cannot read"
+        )
+
+
+class _named:  # noqa: N801 - reads as a clause: with _named(chunk, row)
+    """Adds the chunk's name, and the row, to errors on their way out."""
+
+    def __init__(self, name: str, row: int | None = None) -> None:
+        self._place = f"chunk {name}" if row is None else f"chunk {name}, row {row}"
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, CorruptData | UnsupportedError) and "chunk " not in str(error)[:6]:
+            raise type(error)(f"{self._place}: {error}") from None
+
+
+def _failures(check: Callable[[int], object], count: int) -> Iterator[CorruptData]:
+    for index in range(count):
+        try:
+            check(index)
+        except CorruptData as error:
+            yield error

@@ -1,0 +1,1 @@
+"""Manifest + plan + chunks -> samples and batches."""

@@ -1,0 +1,108 @@
+"""Rows by their numbers, many at a time, out of whatever chunks they lie in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from millstream.format import ChunkTable, ChunkView, Schema
+
+Rows = npt.NDArray[np.int64]
+Array = npt.NDArray[Any]
+
+# What is read of one field: a column where all rows share a shape, else an array or the stored
+# bytes of each row.
+Values = Array | list[Array] | list[memoryview]
+
+
+class Chunks(Protocol):
+    """Where the reader gets chunks from."""
+
+    def view(self, chunk: int) -> ChunkView:
+        """The chunk of this number."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """The wanted rows of one chunk: their numbers in it, and where they go in the batch."""
+
+    view: ChunkView
+    rows: Rows
+    places: Rows
+
+
+class Reader:
+    """Reads rows of one dataset version.
+
+    dtypes: the storage dtype of each array field, None for fields of bytes.
+    """
+
+    def __init__(
+        self,
+        chunks: Chunks,
+        table: ChunkTable,
+        schema: Schema,
+        dtypes: Sequence[np.dtype[Any] | None],
+    ) -> None:
+        self._chunks, self._schema, self._dtypes = chunks, schema, dtypes
+        self._ends = np.cumsum(table.rows, dtype=np.int64)
+
+    def read(self, rows: Rows, fields: Sequence[int]) -> list[Values]:
+        """The wanted fields of rows (int64, in any order, repeats allowed), in that order.
+
+        Nothing is read of other fields, but for those that share a blob with a wanted one.
+        """
+        runs = self._runs(rows)
+        return [self._field(field, runs, len(rows)) for field in fields]
+
+    def _runs(self, rows: Rows) -> list[_Run]:
+        chunks = np.searchsorted(self._ends, rows, side="right")
+        places = np.argsort(chunks, kind="stable")
+        ordered = chunks[places]
+        borders = np.flatnonzero(np.diff(ordered)) + 1
+        runs = []
+        for part in np.split(places, borders) if len(rows) else []:
+            chunk = int(chunks[part[0]])
+            before = int(self._ends[chunk - 1]) if chunk else 0
+            runs.append(_Run(self._chunks.view(chunk), rows[part] - before, part))
+        return runs
+
+    def _field(self, field: int, runs: Sequence[_Run], count: int) -> Values:
+        dtype = self._dtypes[field]
+        if dtype is None:
+            return _payloads(field, runs, count)
+        shapes = {run.view.shape(field) for run in runs}
+        if len(shapes) == 1 and (shape := shapes.pop()) is not None:
+            return _column(field, runs, np.empty((count, *shape), dtype))
+        return _arrays(field, runs, count, dtype)
+
+
+def _column(field: int, runs: Sequence[_Run], out: Array) -> Array:
+    if len(runs) == 1 and np.array_equal(runs[0].places, np.arange(len(out))):
+        return runs[0].view.take(field, runs[0].rows)
+    for run in runs:
+        out[run.places] = run.view.take(field, run.rows)
+    return out
+
+
+def _arrays(field: int, runs: Sequence[_Run], count: int, dtype: np.dtype[Any]) -> list[Array]:
+    out: list[Array] = [np.empty(0)] * count
+    for run in runs:
+        column = run.view.take(field, run.rows) if run.view.is_column(field) else None
+        for index, (row, place) in enumerate(
+            zip(run.rows.tolist(), run.places.tolist(), strict=True)
+        ):
+            out[place] = run.view.array(field, row, dtype) if column is None else column[index]
+    return out
+
+
+def _payloads(field: int, runs: Sequence[_Run], count: int) -> list[memoryview]:
+    out = [memoryview(b"")] * count
+    for run in runs:
+        for row, place in zip(run.rows.tolist(), run.places.tolist(), strict=True):
+            out[place] = run.view.payload(field, row)
+    return out

@@ -1,0 +1,136 @@
+"""One opened version of a dataset: rows in, decoded samples or columns out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from millstream.errors import DatasetNotFound, StateMismatch, UsageError
+from millstream.format import Field, Manifest, bind, builtin, rebuilder
+from millstream.format.codecs import ArrayCodec
+from millstream.format.tree import Tree
+from millstream.reading.chunks import MappedChunks
+from millstream.reading.decoding import Decode, make_decoders
+from millstream.reading.reader import Array, Reader, Rows
+from millstream.reading.versions import load_version
+from millstream.store import LocalStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What to read and how. fields: names, None for all."""
+
+    fields: tuple[str, ...] | None
+    decode: Mapping[str, Decode]
+    allow_pickle: bool
+    verify: bool
+
+
+class Source:
+    """A dataset version, ready to be read; pickles as its place and its version's digest."""
+
+    def __init__(self, store: LocalStore, version: int | None, reading: Reading) -> None:
+        self.store, self._reading = store, reading
+        loaded = load_version(store, version)
+        self.manifest: Manifest = loaded.manifest
+        self.digest = loaded.digest
+        self.schema = loaded.manifest.schema
+        codecs = bind(self.schema, builtin(allow_pickle=reading.allow_pickle))
+        self._tree, self._numbers = _select(self.schema.tree, self.schema.fields, reading.fields)
+        decoders = make_decoders(self.schema.fields, codecs, reading.decode)
+        self._decoders = [decoders[number] for number in self._numbers]
+        self._rebuild = rebuilder(self._tree)
+        self._reader = Reader(
+            MappedChunks(store, self.manifest.chunks, verify=reading.verify),
+            self.manifest.chunks,
+            [
+                codec.storage(field.dtype) if isinstance(codec, ArrayCodec) else None
+                for field, codec in zip(self.schema.fields, codecs, strict=True)
+            ],
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.store, self.manifest.version, self._reading, self.digest)
+
+    @property
+    def fields(self) -> list[Field]:
+        """The fields that are read."""
+        return [self.schema.fields[number] for number in self._numbers]
+
+    @property
+    def chunk_rows(self) -> Rows:
+        """The rows of each chunk, int64."""
+        return self.manifest.chunks.rows.astype(np.int64)
+
+    def samples(self, rows: Rows) -> Iterator[Any]:
+        """The samples of rows, in that order, decoded as they are asked for."""
+        stored = self._reader.read(rows, self._numbers)
+        if not stored:
+            return iter([self._rebuild([]) for _ in rows])
+        pairs = zip(self._decoders, stored, strict=True)
+        leaves = zip(*[decoder.values(values) for decoder, values in pairs], strict=True)
+        return map(self._rebuild, leaves)
+
+    def columns(self, rows: Rows) -> list[Array | list[Any]]:
+        """The fields of rows: an array (len(rows), *shape) where there is one, else a list."""
+        stored = self._reader.read(rows, self._numbers)
+        return [d.batch(values) for d, values in zip(self._decoders, stored, strict=True)]
+
+    def rebuild(self, leaves: Sequence[Any]) -> Any:
+        """A sample's structure around one thing a field."""
+        return self._rebuild(leaves)
+
+
+def _reopen(store: LocalStore, version: int, reading: Reading, digest: str) -> Source:
+    try:
+        source = Source(store, version, reading)
+    except DatasetNotFound as error:
+        raise DatasetNotFound(f"{error}; it was there when this dataset was opened") from None
+    if source.digest != digest:
+        raise StateMismatch(
+            f"{store}, version {version}, is no longer the dataset that was opened: its manifest "
+            f"was {digest[:16]}, now {source.digest[:16]}"
+        )
+    return source
+
+
+def _select(
+    tree: Tree, fields: Sequence[Field], wanted: Sequence[str] | None
+) -> tuple[Tree, list[int]]:
+    """The tree without unwanted leaves, and the numbers of the fields that are left."""
+    if wanted is None:
+        return tree, list(range(len(fields)))
+    names = [field.name for field in fields]
+
+    def is_under(name: str, asked: str) -> bool:
+        return name == asked or name.startswith(f"{asked}.")
+
+    if isinstance(wanted, str) or not wanted:
+        raise UsageError(f"fields is {wanted!r}, expected a list of names out of {names}")
+    for asked in wanted:
+        if not any(is_under(name, asked) for name in names):
+            raise UsageError(f"there is no field {asked!r}; the fields are {names}")
+    keep = [any(is_under(name, asked) for asked in wanted) for name in names]
+    pruned = _pruned(tree, iter(keep))
+    return pruned or tree, [number for number, kept in enumerate(keep) if kept]
+
+
+def _pruned(tree: Tree, keep: Iterator[bool]) -> Tree | None:
+    if tree.container == "leaf":
+        return tree if next(keep) else None
+    kept = [
+        (key, _pruned(child, keep)) for key, child in zip(tree.keys, tree.children, strict=True)
+    ]
+    left = [(key, child) for key, child in kept if child is not None]
+    if not left:
+        return None
+    named = tree.container in ("dict", "namedtuple")
+    return Tree(
+        container=tree.container,
+        keys=tuple(key for key, _ in left) if named else tuple(range(len(left))),
+        children=tuple(child for _, child in left),
+        name=tree.name,
+    )

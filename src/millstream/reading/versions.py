@@ -1,0 +1,64 @@
+"""Finding a version of a dataset and loading its manifest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from millstream.errors import CorruptData, DatasetNotFound
+from millstream.format import Manifest, read_manifest, version_digest
+from millstream.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Version:
+    """A loaded version. digest: BLAKE3 of its manifest, in hex; it names the version for ever."""
+
+    manifest: Manifest
+    digest: str
+
+
+def load_version(store: Store, number: int | None = None) -> Version:
+    """A version by its number, or the newest; raises DatasetNotFound or CorruptData.
+
+    The newest is found without listing: from the hint `latest`, or from 1, upwards as long as
+    there is a next one.
+    """
+    content = None
+    if number is None:
+        number = _hint(store)
+        while (later := _content(store, number + 1)) is not None:
+            content, number = later, number + 1
+    content = content or _content(store, number)
+    if content is None:
+        raise DatasetNotFound(_not_found(store, number))
+    try:
+        manifest = read_manifest(content)
+    except CorruptData as error:
+        raise CorruptData(f"{store}, version {number}: {error}") from None
+    return Version(manifest=manifest, digest=version_digest(content))
+
+
+def _content(store: Store, number: int) -> bytes | None:
+    try:
+        return store.get(f"versions/{number:012}")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _hint(store: Store) -> int:
+    """A version that is or was the newest, at least 1. A hint that is lost or wrong only costs."""
+    try:
+        text = store.get("latest").decode("ascii", "replace").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return 1
+    hinted = int(text) if text.isdigit() and len(text) <= 12 else 1
+    return hinted if hinted > 0 and _content(store, hinted) is not None else 1
+
+
+def _not_found(store: Store, number: int) -> str:
+    if number > 1:
+        return f"{store} has no version {number}"
+    return (
+        f"{store} holds no finished millstream dataset. Check the path; if optimize() was stopped "
+        "before its end, run the same call again: it goes on"
+    )

@@ -1,0 +1,7 @@
+"""Bytes by key: the only place where datasets touch a disk or a network."""
+
+from millstream.store.local import LocalStore
+from millstream.store.place import open_place
+from millstream.store.protocol import Store
+
+__all__ = ["LocalStore", "Store", "open_place"]

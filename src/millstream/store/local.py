@@ -1,0 +1,106 @@
+"""A folder as a store."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from millstream.errors import StorageError
+
+
+@dataclass(frozen=True, slots=True)
+class LocalStore:
+    """Objects are files below `root`; they appear whole, under their name, or not at all."""
+
+    root: Path
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def path(self, key: str) -> Path:
+        """The file of a key."""
+        return self.root / key
+
+    def get(self, key: str) -> bytes:
+        """An object's bytes; raises FileNotFoundError."""
+        return self.path(key).read_bytes()
+
+    def put(self, key: str, content: bytes) -> None:
+        """Makes or replaces an object by renaming a complete, synced file."""
+        temporary = self._write(key, content)
+        temporary.replace(self.path(key))
+        _sync_folder(self.path(key).parent)
+
+    def put_if_absent(self, key: str, content: bytes) -> bool:
+        """Makes an object by link(2) of a complete, synced file; False if there is one already.
+
+        A rename would replace: of two writers both would believe that they had won.
+        """
+        temporary = self._write(key, content)
+        try:
+            os.link(temporary, self.path(key))
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink()
+        _sync_folder(self.path(key).parent)
+        return True
+
+    def adopt(self, file: Path, key: str) -> None:
+        """Moves a complete file of the same file system to a key."""
+        target = self.path(key)
+        with storage_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(target)
+
+    def _write(self, key: str, content: bytes) -> Path:
+        folder = self.path(key).parent
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=".new-", dir=folder)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                # mkstemp files are private; what others may read is for the umask to say.
+                os.chmod(name, 0o666 & ~_umask())  # noqa: PTH101
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(name)  # noqa: PTH108
+                raise
+        return Path(name)
+
+
+class storage_errors:  # noqa: N801 - reads as a clause: with storage_errors(path)
+    """Turns an OSError of writing to a place into a StorageError that says what to do."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError) and not isinstance(error, StorageError):
+            raise StorageError(
+                f"cannot write {self._place}: {error.strerror or error}; make room or mend the "
+                "rights, and run the same call again: what is finished is kept"
+            ) from error
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,24 @@
+"""From what a user writes as a dataset's place to the store that holds it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from millstream.errors import UnsupportedError, UsageError
+from millstream.store.local import LocalStore
+
+
+def open_place(place: str | os.PathLike[str]) -> LocalStore:
+    """The store at a path, or at a file:// URL; raises UnsupportedError for other schemes."""
+    text = os.fspath(place)
+    if not isinstance(text, str) or not text:
+        raise UsageError(f"a dataset's place is a path, got {place!r}")
+    scheme, separator, rest = text.partition("://")
+    if separator and scheme == "file":
+        return LocalStore(Path(rest).expanduser().absolute())
+    if separator:
+        raise UnsupportedError(
+            f"{scheme}:// is not supported by this version of millstream; give a local path"
+        )
+    return LocalStore(Path(text).expanduser().absolute())

@@ -1,0 +1,1 @@
+"""Inputs -> tasks -> segments -> chunks -> a version."""

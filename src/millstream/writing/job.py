@@ -1,0 +1,221 @@
+"""Runs a job: hands tasks to workers, cuts what they made into chunks, has these assembled.
+
+Everything a worker finishes is a file in the job's folder, so this loop may be killed anywhere:
+the next one reads the folder and does what is missing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from millstream.errors import SampleError, WorkerDied
+from millstream.execution import Executor, Outcome
+from millstream.format import Identity, Schema, schema_error
+from millstream.store import LocalStore
+from millstream.writing.cuts import Cutter, Limits, Piece
+from millstream.writing.folder import JobFolder, Placed
+from millstream.writing.segment import Segment, read_segment
+from millstream.writing.tasks import Task, tasks
+from millstream.writing.work import AssembleTask, ChunkRecord, EncodeTask, Work
+
+# A task whose worker dies is given to another worker; a task that kills three is at fault.
+MAX_DEATHS = 3
+
+Place = tuple[int, int]
+
+
+class Progress(Protocol):
+    """Told how far the job is."""
+
+    def advance(self, inputs: int, samples: int, nbytes: int) -> None:
+        """So many more inputs are done, and gave so many samples and bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ref:
+    """A part of a task's segment. before: the rows of the task that lie in earlier parts."""
+
+    task: int
+    part: int
+    before: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A chunk to be assembled, and the places where it starts and ends."""
+
+    sequence: int
+    pieces: tuple[Piece[_Ref], ...]
+    start: Place
+    stop: Place
+
+
+Unit = Task | _Cut
+
+
+class JobRun:
+    """One run of a job, from whatever its folder holds to all chunks in their places."""
+
+    def __init__(
+        self,
+        folder: JobFolder,
+        store: LocalStore,
+        inputs: Sequence[Any],
+        limits: Limits,
+        *,
+        digest: bytes,
+        progress: Progress,
+    ) -> None:
+        self._folder, self._inputs, self._digest = folder, inputs, digest
+        self._progress = progress
+        self._tasks = list(tasks(len(inputs)))
+        self._cutter: Cutter[_Ref] = Cutter(limits)
+        self._segments: dict[int, Segment] = {}  # finished, waiting for those before them
+        self._schemas: dict[int, tuple[Schema, int]] = {}  # the first task's, and its first input
+        self._queue: deque[Unit] = deque()  # goes before what is still to be encoded
+        self._running: dict[int, Unit] = {}
+        self._deaths: Counter[Unit] = Counter()
+        self._units = 0
+        self._recorded = folder.placed(store)
+        self._placed: dict[int, Placed] = {}
+        self._firm = 0  # chunks before this one, and all segments they came from, are done with
+        self._cuts, self._at = 0, (0, 0)
+        self._resume()
+        self._next, self._skip = self._at
+        self._todo = self._missing()
+
+    def _resume(self) -> None:
+        """Takes over the unbroken run of chunks that earlier runs finished."""
+        while (placed := self._recorded.get(self._cuts)) and placed.start == self._at:
+            self._placed[self._cuts] = placed
+            self._cuts, self._at = self._cuts + 1, placed.stop
+        done = self._tasks[: self._at[0]]
+        rows = sum(placed.chunk.rows for placed in self._placed.values())
+        size = sum(placed.chunk.size for placed in self._placed.values())
+        self._progress.advance(done[-1].stop if done else 0, rows, size)
+        self._drop_segments()
+
+    def run(self, executor: Executor, work: Work) -> tuple[Schema | None, list[ChunkRecord]]:
+        """Does what is missing; returns the schema (None without rows) and the chunks in order."""
+        with executor.open(work) as session:
+            while True:
+                while session.free and (unit := self._unit()) is not None:
+                    self._units += 1
+                    self._running[self._units] = unit
+                    session.submit(self._units, self._message(unit))
+                if not self._running:
+                    break
+                self._take(session.wait())
+        schema = self._schemas[min(self._schemas)][0] if self._schemas else None
+        return schema, [self._placed[sequence].chunk for sequence in range(self._cuts)]
+
+    def _missing(self) -> Iterator[Task]:
+        """The tasks to run; those whose segments an earlier run wrote are taken over."""
+        for task in self._tasks[self._next :]:
+            if self._folder.segment(task.number).exists():
+                self._finish(task)
+            else:
+                yield task
+
+    def _unit(self) -> Unit | None:
+        if not self._queue and (task := next(self._todo, None)) is not None:
+            return task
+        return self._queue.popleft() if self._queue else None
+
+    def _message(self, unit: Unit) -> EncodeTask | AssembleTask:
+        if isinstance(unit, Task):
+            return EncodeTask(
+                segment=self._folder.segment(unit.number),
+                start=unit.start,
+                inputs=self._inputs[unit.start : unit.stop],
+            )
+        return AssembleTask(
+            identity=Identity(job=self._digest, sequence=unit.sequence),
+            pieces=tuple(
+                (self._folder.segment(piece.ref.task), piece.ref.part, piece.start, piece.stop)
+                for piece in unit.pieces
+            ),
+        )
+
+    def _take(self, outcome: Outcome[ChunkRecord | None]) -> None:
+        unit = self._running.pop(outcome.tag)
+        try:
+            chunk = outcome.result()
+        except WorkerDied as error:
+            self._deaths[unit] += 1
+            if self._deaths[unit] == MAX_DEATHS:
+                raise WorkerDied(f"{_describe(unit)}: {MAX_DEATHS} workers died: {error}") from None
+            self._queue.append(unit)
+            return
+        if isinstance(unit, Task):
+            self._finish(unit)
+        elif chunk is not None:
+            placed = Placed(chunk=chunk, start=unit.start, stop=unit.stop)
+            self._folder.record(unit.sequence, placed)
+            self._place(unit.sequence, placed)
+
+    def _finish(self, task: Task) -> None:
+        """Takes a task's segment, and gives the cutter all that is now in unbroken order."""
+        segment = read_segment(self._folder.segment(task.number))
+        self._check(task, segment)
+        self._folder.note_skipped(segment.skipped)
+        rows = sum(part.rows for part in segment.parts)
+        self._progress.advance(task.stop - task.start, rows, segment.nbytes)
+        self._segments[task.number] = segment
+        while self._next in self._segments:
+            self._feed(self._segments.pop(self._next))
+            self._next, self._skip = self._next + 1, 0
+            if self._next == len(self._tasks):
+                for pieces in self._cutter.finish():
+                    self._cut(pieces)
+
+    def _check(self, task: Task, segment: Segment) -> None:
+        """Raises SampleError if the samples of two tasks are not alike; names the later one."""
+        if segment.schema is None or segment.first_input is None:
+            return
+        self._schemas[task.number] = (segment.schema, segment.first_input)
+        first, last = min(self._schemas), max(self._schemas)
+        if error := schema_error(self._schemas[first][0], self._schemas[last][0]):
+            index = self._schemas[last][1]
+            raise SampleError(f"the sample from input {index} ({self._inputs[index]!r}): {error}")
+        self._schemas = {first: self._schemas[first]}
+
+    def _feed(self, segment: Segment) -> None:
+        before = 0
+        for number, part in enumerate(segment.parts):
+            start = min(max(self._skip - before, 0), part.rows)
+            for pieces in self._cutter.push(_Ref(self._next, number, before), part, start):
+                self._cut(pieces)
+            before += part.rows
+
+    def _cut(self, pieces: list[Piece[_Ref]]) -> None:
+        last = pieces[-1]
+        stop = (last.ref.task, last.ref.before + last.stop)
+        cut = _Cut(self._cuts, tuple(pieces), self._at, stop)
+        self._cuts, self._at = self._cuts + 1, stop
+        recorded = self._recorded.get(cut.sequence)
+        if recorded and (recorded.start, recorded.stop) == (cut.start, cut.stop):
+            self._place(cut.sequence, recorded)
+        else:
+            self._queue.append(cut)
+
+    def _place(self, sequence: int, placed: Placed) -> None:
+        self._placed[sequence] = placed
+        self._drop_segments()
+
+    def _drop_segments(self) -> None:
+        """Removes the segments that no chunk still needs, neither now nor after a restart."""
+        first = self._placed[self._firm - 1].stop[0] if self._firm else 0
+        while self._firm in self._placed:
+            self._firm += 1
+        if self._firm:
+            self._folder.drop_segments(range(first, self._placed[self._firm - 1].stop[0]))
+
+
+def _describe(unit: Unit) -> str:
+    if isinstance(unit, Task):
+        return f"inputs {unit.start} to {unit.stop - 1}"
+    return f"chunk {unit.sequence}"

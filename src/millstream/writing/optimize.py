@@ -1,0 +1,247 @@
+"""optimize(): the front door of writing."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+from millstream.errors import UsageError
+from millstream.execution import Executor, Inline, Processes
+from millstream.format import MAX_ROWS
+from millstream.store import LocalStore, open_place
+from millstream.writing.commit import build_manifest, publish
+from millstream.writing.cuts import Limits
+from millstream.writing.folder import JobFolder, remove_leftovers
+from millstream.writing.identity import JobKey, job_key
+from millstream.writing.job import JobRun
+from millstream.writing.progress import ProgressBar
+from millstream.writing.report import Report
+from millstream.writing.segment import Skipped
+from millstream.writing.work import Work
+
+DEFAULT_CHUNK_BYTES = 64_000_000
+UNLIMITED = 1 << 62
+_SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kKMGT]?)(i?)[bB]?\s*")
+
+
+def optimize(
+    fn: Callable[[Any], Any],
+    inputs: Sequence[Any],
+    output_dir: str | os.PathLike[str],
+    *,
+    chunk_bytes: int | str | None = None,
+    chunk_size: int | None = None,
+    num_workers: int | None = None,
+    on_error: Literal["raise", "skip"] = "raise",
+    allow_pickle: bool = False,
+    verbose: bool | None = None,
+) -> Report:
+    """Turns `fn(input)` for every input into a dataset in `output_dir`.
+
+    The same inputs give the same bytes for any number of workers, in the order of the inputs.
+    A job that was stopped, by whatever, goes on when the same call is made again.
+
+    Args:
+        fn: Returns a sample, or an iterator over any number of samples (a generator function
+            will do), or None for no sample. A sample is a dict, list, tuple or namedtuple of
+            values, nested as deep as you like, or a bare value. All samples have the same
+            structure and types. A lambda or a closure will do; scripts need no main guard.
+        inputs: Anything with a length and indices whose items pickle.
+        output_dir: A new or empty folder, or that of an unfinished run of this same job.
+        chunk_bytes: The most bytes in a chunk, a number or text such as "64MB" (decimal) or
+            "64MiB" (binary). A sample that alone is larger gets a chunk of its own. 64 MB by
+            default.
+        chunk_size: The most samples in a chunk; without chunk_bytes, just so many in each but
+            the last.
+        num_workers: Processes that run fn; by default one a CPU; 0 runs it in this process.
+        on_error: What happens when fn raises: "raise" stops the job and names the input, "skip"
+            goes on and lists the input in the report. Samples that an iterator yielded before
+            it raised are kept.
+        allow_pickle: Stores values of no other kind by pickle. Who reads them must allow it too.
+        verbose: True shows the progress bar and the report, False neither; by default the bar
+            is shown on terminals only.
+
+    Returns:
+        A report: samples, bytes, chunks, seconds, skipped inputs.
+
+    Raises:
+        UsageError: An argument makes no sense, or no input gave a sample.
+        SampleError: A sample cannot be stored, or differs in structure or type.
+        FunctionError: fn raised.
+        NotPicklable: fn or an input cannot be sent to a worker.
+        OutputNotEmpty: output_dir holds something else, or another unfinished job.
+        OutputBusy: Another process writes to output_dir.
+        WorkerDied: The same task killed three workers.
+        StorageError: Writing failed, as on a full disk.
+    """
+    _check(fn, num_workers, on_error)
+    inputs = _as_sequence(inputs)
+    limits = _limits(chunk_bytes, chunk_size)
+    settings = {
+        "chunk_bytes": limits.nbytes if limits.nbytes < UNLIMITED else None,
+        "chunk_size": chunk_size,
+        "on_error": on_error,
+        "allow_pickle": allow_pickle,
+    }
+    job = _Job(
+        fn=fn,
+        inputs=inputs,
+        store=open_place(output_dir),
+        key=job_key(fn, inputs, settings),
+        limits=limits,
+        workers=os.cpu_count() or 1 if num_workers is None else num_workers,
+        verbose=verbose,
+    )
+    report = job.finished() or job.run()
+    if verbose is not False:
+        print(report)
+    return report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """The arguments of optimize(), checked."""
+
+    fn: Callable[[Any], Any]
+    inputs: Sequence[Any]
+    store: LocalStore
+    key: JobKey
+    limits: Limits
+    workers: int
+    verbose: bool | None
+
+    @property
+    def _record(self) -> str:
+        return f"runs/{self.key.digest().hex()}.json"
+
+    def finished(self) -> Report | None:
+        """The report of this same job, if an earlier run finished it."""
+        try:
+            report = json.loads(self.store.get(self._record))["report"]
+        except FileNotFoundError:
+            return None
+        remove_leftovers(self.store)
+        skipped = tuple(Skipped(**some) for some in report.pop("skipped"))
+        return Report(**report, skipped=skipped, already_done=True)
+
+    def run(self) -> Report:
+        """Does what is missing, publishes, and tidies up."""
+        began = time.monotonic()
+        settings = self.key.settings
+        with JobFolder(self.store, self.key) as folder:
+            work = Work(
+                fn=self.fn,
+                store=self.store,
+                temporary=folder.temporary,
+                skip_errors=settings["on_error"] == "skip",
+                allow_pickle=settings["allow_pickle"],
+            )
+            with ProgressBar(len(self.inputs), show=self.verbose) as bar:
+                run = JobRun(
+                    folder,
+                    self.store,
+                    self.inputs,
+                    self.limits,
+                    digest=self.key.digest(),
+                    progress=bar,
+                )
+                schema, chunks = run.run(self._executor(), work)
+            if schema is None:
+                folder.remove()
+                raise UsageError(
+                    f"none of the {len(self.inputs):,} inputs gave a sample: fn returned None, or "
+                    "an iterator without items, for each; there is nothing to write"
+                )
+            publish(self.store, build_manifest(schema, chunks, self._shaping()))
+            report = Report(
+                place=str(self.store),
+                samples=sum(chunk.rows for chunk in chunks),
+                bytes=sum(chunk.size for chunk in chunks),
+                chunks=len(chunks),
+                seconds=time.monotonic() - began,
+                skipped=folder.skipped(),
+            )
+            self.store.put(self._record, self._run_record(report))
+            folder.remove()
+        return report
+
+    def _executor(self) -> Executor:
+        return Processes(self.workers) if self.workers else Inline()
+
+    def _shaping(self) -> dict[str, Any]:
+        return {key: self.key.settings[key] for key in ("chunk_bytes", "chunk_size")}
+
+    def _run_record(self, report: Report) -> bytes:
+        """What is outside byte identity: when, where and with what the job ran."""
+        record = {
+            "job": self.key.to_json(),
+            "report": {k: v for k, v in asdict(report).items() if k != "already_done"},
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "host": platform.node(),
+            "workers": self.workers,
+            "python": platform.python_version(),
+            "libraries": {name: _version(name) for name in ("millstream", "numpy", "pillow")},
+        }
+        return (json.dumps(record, indent=2) + "\n").encode()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _check(fn: object, num_workers: object, on_error: object) -> None:
+    if not callable(fn):
+        raise UsageError(f"fn is a {type(fn).__name__}, expected a function of one input")
+    if num_workers is not None and (type(num_workers) is not int or num_workers < 0):
+        raise UsageError(f"num_workers is {num_workers!r}, expected a number from 0, or None")
+    if on_error not in ("raise", "skip"):
+        raise UsageError(f'on_error is {on_error!r}, expected "raise" or "skip"')
+
+
+def _as_sequence(inputs: Any) -> Sequence[Any]:
+    if isinstance(inputs, str | bytes | Mapping) or not (
+        hasattr(inputs, "__len__") and hasattr(inputs, "__getitem__")
+    ):
+        raise UsageError(
+            f"inputs is a {type(inputs).__name__}, expected a sequence such as a list; "
+            "for an iterable pass list(inputs)"
+        )
+    if not len(inputs):
+        raise UsageError("inputs is empty: there is nothing to write")
+    if isinstance(inputs, list | tuple | range):
+        return inputs
+    return [inputs[index] for index in range(len(inputs))]
+
+
+def _limits(chunk_bytes: int | str | None, chunk_size: int | None) -> Limits:
+    if chunk_size is not None and (type(chunk_size) is not int or not 1 <= chunk_size <= MAX_ROWS):
+        raise UsageError(f"chunk_size is {chunk_size!r}, expected 1 to {MAX_ROWS} samples")
+    rows = MAX_ROWS if chunk_size is None else chunk_size
+    if chunk_bytes is None:
+        return Limits(nbytes=DEFAULT_CHUNK_BYTES if chunk_size is None else UNLIMITED, rows=rows)
+    return Limits(nbytes=parse_size(chunk_bytes), rows=rows)
+
+
+def parse_size(value: int | str) -> int:
+    """Bytes from a number or from text: "64MB" is decimal, "64MiB" binary; raises UsageError."""
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
+        number, prefix, binary = match.groups()
+        base = 1024 if binary else 1000
+        count = int(float(number) * base ** " kMGT".index(prefix.replace("K", "k") or " "))
+    elif type(value) is int:
+        count = value
+    else:
+        count = 0
+    if count < 1:
+        raise UsageError(f"chunk_bytes is {value!r}, expected bytes such as 64_000_000 or '64MB'")
+    return count

@@ -1,0 +1,153 @@
+"""Segments: the encoded rows of one task, kept in a file until they are in chunks.
+
+A private format of one job, read only by the version that wrote it: the buffers of the parts
+end to end, then a JSON index, then its length in 8 bytes. A segment has its name only once it
+is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import struct
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from millstream.format import Arrays, Blobs, Part, Schema
+from millstream.store.local import storage_errors
+
+_LENGTH = struct.Struct("<Q")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """An input whose function raised, with on_error="skip".
+
+    input: its index. kept: how many samples it had yielded before; they are in the dataset.
+    """
+
+    input: int
+    error: str
+    kept: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """What one task made. first_input: the index of the input that gave the first row, or None."""
+
+    parts: tuple[Part, ...]
+    skipped: tuple[Skipped, ...]
+    first_input: int | None
+
+    @property
+    def schema(self) -> Schema | None:
+        """The schema of the rows; None if there are none."""
+        return self.parts[0].schema if self.parts else None
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all rows."""
+        arrays = sum(len(values.data) for part in self.parts for values in part.arrays.values())
+        return arrays + sum(len(part.blobs.data) for part in self.parts if part.blobs)
+
+
+class SegmentWriter:
+    """Writes a segment part by part under a temporary name; `finish` gives it its own."""
+
+    def __init__(self, temporary: Path, final: Path) -> None:
+        self._temporary, self._final = temporary, final
+        self._at = 0
+        self._parts: list[dict[str, Any]] = []
+        self._schema: Schema | None = None
+        with storage_errors(temporary):
+            self._file: BinaryIO = temporary.open("wb")
+
+    def __enter__(self) -> SegmentWriter:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._file.close()
+        self._temporary.unlink(missing_ok=True)
+
+    def add(self, part: Part) -> None:
+        """Writes one more part of the same schema."""
+        self._schema = part.schema
+        arrays = {
+            str(field): {"dtype": a.dtype, "shapes": a.shapes, "data": self._put(a.data)}
+            for field, a in part.arrays.items()
+        }
+        blobs = part.blobs and {
+            "sizes": self._put(part.blobs.sizes),
+            "sums": self._put(part.blobs.sums),
+            "data": self._put(part.blobs.data),
+        }
+        self._parts.append({"rows": part.rows, "arrays": arrays, "blobs": blobs})
+
+    def _put(self, array: np.ndarray[Any, Any]) -> tuple[int, int]:
+        at, length = self._at, array.nbytes
+        with storage_errors(self._final):
+            self._file.write(bytes(-at % 8))
+            self._file.write(array.view(np.uint8).data)
+        self._at = at + -at % 8 + length
+        return at + -at % 8, length
+
+    def finish(self, skipped: Sequence[Skipped], first_input: int | None) -> None:
+        """Writes the index and gives the file its name."""
+        index = {
+            "schema": None if self._schema is None else self._schema.to_json(),
+            "parts": self._parts,
+            "skipped": [asdict(some) for some in skipped],
+            "first_input": first_input,
+        }
+        text = json.dumps(index).encode()
+        with storage_errors(self._final):
+            self._file.write(text + _LENGTH.pack(len(text)))
+            self._file.close()
+            self._temporary.replace(self._final)
+
+
+def read_segment(path: Path) -> Segment:
+    """A segment whose parts are mapped, not read."""
+    content = map_file(path)
+    (length,) = _LENGTH.unpack(content[-_LENGTH.size :])
+    index = json.loads(bytes(content[-_LENGTH.size - length : -_LENGTH.size]))
+    schema = index["schema"] and Schema.from_json(index["schema"])
+    return Segment(
+        parts=tuple(_part(content, schema, part) for part in index["parts"]),
+        skipped=tuple(Skipped(**some) for some in index["skipped"]),
+        first_input=index["first_input"],
+    )
+
+
+def map_file(path: Path) -> memoryview:
+    """A file's bytes, mapped read-only; the mapping lives as long as views of it do."""
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            return memoryview(b"")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _part(content: memoryview, schema: Schema, value: dict[str, Any]) -> Part:
+    def get(span: tuple[int, int], dtype: str) -> np.ndarray[Any, Any]:
+        return np.frombuffer(content[span[0] : span[0] + span[1]], dtype)
+
+    arrays = {
+        int(field): Arrays(
+            rows=value["rows"],
+            dtype=some["dtype"],
+            shapes=tuple(map(tuple, some["shapes"])),
+            data=get(some["data"], "u1"),
+        )
+        for field, some in value["arrays"].items()
+    }
+    blobs = value["blobs"] and Blobs(
+        sizes=get(value["blobs"]["sizes"], "i8"),
+        sums=get(value["blobs"]["sums"], "u8"),
+        data=get(value["blobs"]["data"], "u1"),
+    )
+    return Part(schema=schema, rows=value["rows"], arrays=arrays, blobs=blobs)

@@ -1,0 +1,176 @@
+"""What a worker does with a task: run the function and write a segment, or build a chunk."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from millstream.errors import FunctionError, SampleError
+from millstream.format import Codec, Encoder, Identity, Part, Shape, assemble, builtin
+from millstream.store.local import LocalStore, storage_errors
+from millstream.writing.segment import SegmentWriter, Skipped, read_segment
+
+# The rows of a task are written down whenever they hold this much memory.
+PART_BYTES = 16_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodeTask:
+    """Run the function over some inputs. start: the index of the first of them."""
+
+    segment: Path
+    start: int
+    inputs: Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssembleTask:
+    """Build a chunk from pieces of segments: (segment, part, start, stop)."""
+
+    identity: Identity
+    pieces: tuple[tuple[Path, int, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkRecord:
+    """A chunk that is in its place. shapes: by field number, what all its rows share."""
+
+    digest: str
+    size: int
+    rows: int
+    lead: int
+    shapes: tuple[Shape | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """The callable that travels to every worker."""
+
+    fn: Callable[[Any], Any]
+    store: LocalStore
+    temporary: Path
+    skip_errors: bool
+    allow_pickle: bool
+
+    def __call__(self, task: EncodeTask | AssembleTask) -> ChunkRecord | None:
+        if isinstance(task, AssembleTask):
+            return self._assemble(task)
+        self._encode(task)
+        return None
+
+    def _encode(self, task: EncodeTask) -> None:
+        temporary = self.temporary / f"{task.segment.name}.{os.getpid()}"
+        with SegmentWriter(temporary, task.segment) as writer:
+            rows = _Rows(builtin(allow_pickle=self.allow_pickle), writer)
+            skipped: list[Skipped] = []
+            for index, value in enumerate(task.inputs, task.start):
+                before = rows.count
+                try:
+                    for sample in _samples(self.fn, value):
+                        rows.add(sample, index)
+                except _Raised as error:
+                    if not self.skip_errors:
+                        raise _function_error(error, index, value) from error.cause
+                    kept = rows.count - before
+                    skipped.append(Skipped(input=index, error=str(error), kept=kept))
+                except SampleError as error:
+                    place = f"the sample from input {index} ({_short(value)})"
+                    raise SampleError(f"{place}: {error}") from None
+            rows.flush()
+            writer.finish(skipped, rows.first_input)
+
+    def _assemble(self, task: AssembleTask) -> ChunkRecord:
+        segments = {path: read_segment(path) for path in {piece[0] for piece in task.pieces}}
+        parts = [segments[p].parts[part].slice(a, b) for p, part, a, b in task.pieces]
+        chunk = assemble(parts, task.identity)
+        temporary = self.temporary / f"chunk-{task.identity.sequence}.{os.getpid()}"
+        digest = chunk.digest().hex()
+        try:
+            with storage_errors(self.store.root), temporary.open("wb") as file:
+                file.writelines(chunk.pieces)
+            self.store.adopt(temporary, f"chunks/{digest}")
+        finally:
+            temporary.unlink(missing_ok=True)
+        return ChunkRecord(
+            digest=digest,
+            size=chunk.size,
+            rows=chunk.layout.rows,
+            lead=chunk.layout.lead(),
+            shapes=_shapes(parts),
+        )
+
+
+class _Rows:
+    """The samples of one task on their way into its segment."""
+
+    def __init__(self, codecs: Sequence[Codec], writer: SegmentWriter) -> None:
+        self._codecs, self._writer = codecs, writer
+        self._encoder: Encoder | None = None
+        self.first_input: int | None = None
+        self.count = 0
+
+    def add(self, sample: Any, index: int) -> None:
+        if self._encoder is None:
+            self._encoder = Encoder(sample, self._codecs)
+            self.first_input = index
+        self._encoder.add(sample)
+        self.count += 1
+        if self._encoder.nbytes >= PART_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._encoder is not None and (part := self._encoder.take()) is not None:
+            self._writer.add(part)
+
+
+class _Raised(Exception):
+    """The user's function raised `cause`."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(f"{type(cause).__name__}: {cause}")
+        self.cause = cause
+
+
+def _samples(fn: Callable[[Any], Any], value: Any) -> Iterator[Any]:
+    """What the function gives for one input: one sample, those of an iterator, or none for None."""
+    try:
+        result = fn(value)
+    except Exception as error:
+        raise _Raised(error) from error
+    if not isinstance(result, Iterator):
+        if result is not None:
+            yield result
+        return
+    while True:
+        try:
+            sample = next(result)
+        except StopIteration:
+            return
+        except Exception as error:
+            raise _Raised(error) from error
+        yield sample
+
+
+def _function_error(error: _Raised, index: int, value: Any) -> FunctionError:
+    trace = "".join(traceback.format_exception(error.cause)).rstrip()
+    return FunctionError(
+        f"fn raised {error} for input {index} ({_short(value)}). Mend fn or the input, or pass "
+        f'on_error="skip". Its traceback:\n{trace}'
+    )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def _shapes(parts: Sequence[Part]) -> tuple[Shape | None, ...]:
+    found: list[Shape | None] = []
+    for field in range(len(parts[0].schema.fields)):
+        shapes = {shape for p in parts if field in p.arrays for shape in p.arrays[field].shapes}
+        found.append(shapes.pop() if len(shapes) == 1 else None)
+    return tuple(found)
