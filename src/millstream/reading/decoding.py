@@ -67,7 +67,9 @@ class Decoder:
 
     def _tensor(self, array: Array) -> Any:
         """The array as a tensor that shares its memory."""
-        return interop.torch().tensor(array, self.field.dtype if self.field.kind == "tensor" else "")
+        return interop.torch().tensor(
+            array, self.field.dtype if self.field.kind == "tensor" else ""
+        )
 
     def _blob_decoder(self, codec: BlobCodec) -> Callable[[Any], Any]:
         wanted = self.wanted

@@ -1,0 +1,48 @@
+"""What every executor offers: open a session, submit tasks, wait for the next one to end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+from millstream.errors import MillstreamError
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome(Generic[R]):
+    """How the task that was submitted as `tag` ended: with a value or with an error."""
+
+    tag: int
+    value: R | None = None
+    error: MillstreamError | None = None
+
+    def result(self) -> R:
+        """The value; raises the error if there is one."""
+        if self.error is not None:
+            raise self.error
+        return cast(R, self.value)
+
+
+class Session(Protocol[R]):
+    """Tasks go in and come out in the order in which they end."""
+
+    @property
+    def free(self) -> int:
+        """How many more tasks would be begun soon if they were submitted now."""
+
+    def submit(self, tag: int, task: Any) -> None:
+        """Has a task done. Raises NotPicklable if it cannot be sent to where it is done."""
+
+    def wait(self) -> Outcome[R]:
+        """Blocks until a task has ended; raises RuntimeError if none is under way."""
+
+
+class Executor(Protocol):
+    """A way to run things."""
+
+    def open(self, work: Callable[[Any], R]) -> AbstractContextManager[Session[R]]:
+        """A session that calls `work` on each task. When it is left, nothing is running."""

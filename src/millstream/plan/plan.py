@@ -1,0 +1,92 @@
+"""Who gets which positions of an epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from millstream.errors import UsageError
+from millstream.plan.coverage import Coverage
+from millstream.plan.order import Epoch
+from millstream.plan.permute import Ints
+
+COVERAGE_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class When:
+    """Where a row comes in an epoch. step: None if drop_last leaves the position out."""
+
+    position: int
+    step: int | None
+    rank: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """An epoch divided among ranks.
+
+    Rank r of R reads the positions p with p mod R = r. Step s covers the positions from
+    start + s * batch_size * R on; start is 0, or where a run resumed.
+    """
+
+    epoch: Epoch
+    batch_size: int
+    ranks: int
+    drop_last: bool
+    start: int = 0
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.ranks < 1:
+            raise UsageError(f"batch_size {self.batch_size}, ranks {self.ranks}; both at least 1")
+        if not 0 <= self.start <= self.epoch.length:
+            raise UsageError(f"position {self.start} in an epoch of {self.epoch.length}")
+
+    @property
+    def steps(self) -> int:
+        """How many steps there are; with drop_last only those with a full batch on every rank."""
+        left, batch = self.epoch.length - self.start, self.batch_size * self.ranks
+        if self.drop_last:
+            return left // batch
+        # The last step may reach only some ranks, by one sample each.
+        return -(-left // batch)
+
+    def after(self, steps: int) -> int:
+        """The position where a run goes on after so many steps."""
+        return min(self.start + steps * self.batch_size * self.ranks, self.epoch.length)
+
+    def positions(self, step: int, rank: int) -> Ints:
+        """The positions of a step on a rank, int64, at most batch_size."""
+        if not (0 <= step < self.steps and 0 <= rank < self.ranks):
+            raise UsageError(
+                f"step {step} of {self.steps}, rank {rank} of {self.ranks}: out of range"
+            )
+        first, last = self.after(step), self.after(step + 1)
+        return np.arange(first + (rank - first) % self.ranks, last, self.ranks, dtype=np.int64)
+
+    def batch(self, step: int, rank: int) -> Ints:
+        """The row numbers of a step on a rank, int64, in the order of the batch."""
+        return self.epoch.rows(self.positions(step, rank))
+
+    def when(self, row: int) -> list[When]:
+        """All places of a row from `start` on, by position; empty if it is not selected."""
+        positions = np.sort(self.epoch.positions(np.array([row], np.int64))[1])
+        return [self._when(int(p)) for p in positions if p >= self.start]
+
+    def _when(self, position: int) -> When:
+        step = (position - self.start) // (self.batch_size * self.ranks)
+        return When(
+            position=position,
+            step=step if step < self.steps else None,
+            rank=position % self.ranks,
+        )
+
+    def coverage(self, first: int, last: int) -> Coverage:
+        """What all ranks together read in the steps first to last - 1."""
+        total = Coverage()
+        stop = self.after(last)
+        for at in range(self.after(first), stop, COVERAGE_BLOCK):
+            positions = np.arange(at, min(at + COVERAGE_BLOCK, stop), dtype=np.int64)
+            total += Coverage.of(positions, self.epoch.rows(positions))
+        return total
