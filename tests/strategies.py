@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from millstream import Json
 
-Point = namedtuple("Point", "x y")  # noqa: PYI024 - the plain form is what users write
+Point = namedtuple("Point", "x y")
 
 DTYPES = ["<f4", "<f8", "<f2", "<i8", "|i1", "|u1", "|b1", ">i4", "<u2", "<c8", "<M8[ns]", "<U3"]
 
@@ -110,10 +110,9 @@ def same(got: Any, expected: Any) -> bool:
             and all(same(got[key], expected[key]) for key in expected)
         )
     if isinstance(expected, list | tuple):
-        alike = (
-            type(got).__name__ == type(expected).__name__
-            and getattr(got, "_fields", None) == getattr(expected, "_fields", None)
-        )
+        alike = type(got).__name__ == type(expected).__name__ and getattr(
+            got, "_fields", None
+        ) == getattr(expected, "_fields", None)
         return (
             alike
             and len(got) == len(expected)

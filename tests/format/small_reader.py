@@ -103,7 +103,7 @@ def build(node: Any, leaves: Any) -> Any:
     if "tuple" in node:
         return tuple([build(child, leaves) for child in node["tuple"]])
     items = [build(child, leaves) for child in node["items"]]
-    return namedtuple(node["namedtuple"], node["fields"])(*items)  # noqa: PYI024
+    return namedtuple(node["namedtuple"], node["fields"])(*items)
 
 
 def from_json(value: Any) -> Any:

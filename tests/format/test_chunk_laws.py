@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -74,10 +76,10 @@ def test_a_reader_written_from_the_page_alone_finds_the_same(samples: list) -> N
 
 
 @given(rows(max_size=9), st.data())
-def test_the_grouping_of_rows_into_parts_leaves_no_trace(samples: list, data: st.DataObject) -> None:
+def test_the_grouping_of_rows_leaves_no_trace(samples: list, data: st.DataObject) -> None:
     whole = encode(samples)
     borders = sorted(data.draw(st.sets(st.integers(1, len(samples)))) | {0, len(samples)})
-    spans = list(zip(borders[:-1], borders[1:], strict=True))
+    spans = list(pairwise(borders))
     encoded_apart = [encode(samples[a:b]) for a, b in spans]
     assert to_bytes([whole]) == to_bytes([whole.slice(a, b) for a, b in spans])
     assert to_bytes([whole]) == to_bytes(encoded_apart)
@@ -90,7 +92,7 @@ def test_the_length_is_known_beforehand(samples: list) -> None:
 
 
 @given(rows(max_size=5), st.data())
-def test_a_changed_byte_is_an_error_and_never_other_data(samples: list, data: st.DataObject) -> None:
+def test_a_changed_byte_is_never_other_data(samples: list, data: st.DataObject) -> None:
     content = bytearray(to_bytes([encode(samples)]))
     at = data.draw(st.integers(0, len(content) - 1))
     content[at] ^= data.draw(st.integers(1, 255))

@@ -93,9 +93,9 @@ def _from_json(name: str, value: object) -> Field:
 
 def shape_of(value: object) -> Shape:
     """A shape from JSON: a list of up to 64 lengths; raises CorruptData."""
-    if isinstance(value, list) and len(value) <= 64:
-        if all(type(length) is int and 0 <= length < 1 << 63 for length in value):
-            return tuple(value)
+    lengths = value if isinstance(value, list) and len(value) <= 64 else [None]
+    if all(type(length) is int and 0 <= length < 1 << 63 for length in lengths):
+        return tuple(lengths)
     raise CorruptData(f"not a shape: {str(value)[:80]!r}")
 
 

@@ -87,8 +87,8 @@ def _open(sample: object) -> tuple[Container, tuple[Key, ...], Sequence[object]]
         fields = tuple(type(sample)._fields)  # type: ignore[attr-defined]
         if not _can_be_namedtuple(type(sample).__name__, fields):
             raise SampleError(
-                f"the namedtuple {type(sample).__name__} with the fields {fields} cannot be rebuilt "
-                "from its names; use plain identifiers"
+                f"the namedtuple {type(sample).__name__} with the fields {fields} cannot be "
+                "rebuilt from its names; use plain identifiers"
             )
         return "namedtuple", fields, sample
     return "leaf", (), ()
@@ -201,7 +201,7 @@ def _rebuilder(tree: Tree, numbers: Iterator[int]) -> Rebuild:
 @lru_cache(maxsize=1024)
 def namedtuple_class(name: str, fields: tuple[str, ...]) -> type[Any]:
     """A namedtuple class made from its names alone; nothing is imported. Instances pickle."""
-    made: type[Any] = namedtuple(name, fields)  # type: ignore[misc]  # noqa: PYI024
+    made: type[Any] = namedtuple(name, fields)  # type: ignore[misc]
 
     def reduce(self: Any) -> tuple[Any, ...]:
         return _make_namedtuple, (name, fields, tuple(self))

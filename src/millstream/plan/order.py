@@ -34,7 +34,7 @@ def default_lanes(*, shuffle: bool, chunks: int, ranks: int) -> int:
 def default_window(
     *, chunk_rows: npt.NDArray[np.integer], lanes: int, bytes_per_row: float, budget_bytes: int
 ) -> int:
-    """The larger of 8 mean chunks and 65,536 rows; all lanes' windows, twice, fit half the budget."""
+    """The larger of 8 mean chunks and 65,536 rows; all windows, twice, fit half the budget."""
     mean = float(chunk_rows.mean()) if len(chunk_rows) else 1.0
     fits = budget_bytes / 2 / (2 * lanes * max(bytes_per_row, 1e-9))
     return max(1, int(min(max(8 * mean, 65_536), fits)))

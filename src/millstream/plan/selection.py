@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +71,7 @@ def split(selection: Selection, fractions: Sequence[float], *, seed: int) -> lis
     sorted. Counts are exact to a row; with fractions that sum to 1 every row is in one part.
     Raises UsageError.
     """
-    if not fractions or not all(0 < part for part in fractions) or sum(fractions) > 1 + 1e-9:
+    if not fractions or not all(part > 0 for part in fractions) or sum(fractions) > 1 + 1e-9:
         raise UsageError(f"fractions are {list(fractions)}, expected positive, with a sum up to 1")
     counts = _counts(selection.rows, fractions)
     strips = _strips(selection)
@@ -78,7 +79,7 @@ def split(selection: Selection, fractions: Sequence[float], *, seed: int) -> lis
     dealt = strips[order]
     ends = np.cumsum(dealt[:, 2] - dealt[:, 1])
     borders = np.cumsum([0, *counts])
-    return [_between(dealt, ends, a, b) for a, b in zip(borders[:-1], borders[1:], strict=True)]
+    return [_between(dealt, ends, a, b) for a, b in pairwise(borders)]
 
 
 def subsample(selection: Selection, fraction: float, *, seed: int) -> Selection:

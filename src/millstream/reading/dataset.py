@@ -94,7 +94,7 @@ class StreamingDataset:
         self._lanes, self._window = lanes, shuffle_window
         self._transforms = Transforms(transform)
         reading = Reading(
-            fields=fields if fields is None or isinstance(fields, str) else tuple(fields),
+            fields=None if fields is None else _names(fields),
             decode=dict(decode or {}),
             allow_pickle=allow_pickle,
             verify=verify,
@@ -203,6 +203,15 @@ class StreamingDataset:
         for position, sample in zip(positions.tolist(), self._source.samples(rows), strict=True):
             yield self._transforms(sample, self._position_rng(epoch, position))
 
+    def _indices_of(self, rows: Rows) -> list[int]:
+        """An index into this dataset for each row of the version, for an overridden method."""
+        if self._whole:
+            return list(map(int, rows))
+        plain = self._make_order(shuffle=False, lanes=1, window=1).epoch(0)
+        which, positions = plain.positions(rows)
+        found = dict(zip(which.tolist()[::-1], positions.tolist()[::-1], strict=True))
+        return [found[index] for index in range(len(rows))]
+
     def _position_rng(self, epoch: int, position: int) -> MakeRng:
         return lambda: generator(self.seed, epoch, position)
 
@@ -304,6 +313,12 @@ def _indices(index: Any) -> Rows:
             f"a dataset is indexed by an integer, a slice, or a list of integers, got {index!r}"
         )
     return array.astype(np.int64)
+
+
+def _names(fields: Any) -> tuple[str, ...]:
+    if isinstance(fields, str) or not fields or not all(isinstance(f, str) for f in fields):
+        raise UsageError(f"fields is {fields!r}, expected a list of field names")
+    return tuple(fields)
 
 
 def _whole_number(value: Any) -> int | None:

@@ -55,7 +55,9 @@ class Decoder:
         return np.stack(values) if len(shapes) == 1 and None not in shapes else values
 
     def _array_values(self, codec: ArrayCodec, stored: Values) -> Iterator[Any]:
-        columns = [stored] if isinstance(stored, np.ndarray) else [one[None] for one in stored]  # type: ignore[index]
+        columns = (
+            [stored] if isinstance(stored, np.ndarray) else [np.asarray(a)[None] for a in stored]
+        )
         for column in columns:
             if self.wanted is None:
                 yield from codec.values(column, self.field.dtype)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from millstream.format import ChunkTable, ChunkView, Schema
+from millstream.format import ChunkTable, ChunkView
 
 Rows = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]
@@ -45,10 +45,9 @@ class Reader:
         self,
         chunks: Chunks,
         table: ChunkTable,
-        schema: Schema,
         dtypes: Sequence[np.dtype[Any] | None],
     ) -> None:
-        self._chunks, self._schema, self._dtypes = chunks, schema, dtypes
+        self._chunks, self._dtypes = chunks, dtypes
         self._ends = np.cumsum(table.rows, dtype=np.int64)
 
     def read(self, rows: Rows, fields: Sequence[int]) -> list[Values]:

@@ -108,8 +108,6 @@ def _select(
     def is_under(name: str, asked: str) -> bool:
         return name == asked or name.startswith(f"{asked}.")
 
-    if isinstance(wanted, str) or not wanted:
-        raise UsageError(f"fields is {wanted!r}, expected a list of names out of {names}")
     for asked in wanted:
         if not any(is_under(name, asked) for name in names):
             raise UsageError(f"there is no field {asked!r}; the fields are {names}")

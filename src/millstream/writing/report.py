@@ -9,7 +9,7 @@ from millstream.writing.segment import Skipped
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """samples, chunks: counts. bytes: of all chunks. seconds: of this run. skipped: see on_error."""
+    """samples, chunks: counts. bytes: of all chunks. seconds: of this run."""
 
     place: str
     samples: int
