@@ -1,4 +1,4 @@
-"""The order of an epoch, as a function of positions. docs/order.md explains it with examples.
+"""The order of an epoch, as a function of positions.
 
 1. The chunks are permuted and laid end to end.
 2. That line is cut into L lanes of equal length.
