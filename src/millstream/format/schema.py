@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 from millstream.errors import CorruptData, SampleError
 from millstream.format.codecs import ArrayCodec, Codec, Shape
-from millstream.format.tree import LEAF, MAX_LEAVES, Key, Tree, tree_from_json, tree_to_json
+from millstream.format.tree import (
+    LEAF,
+    MAX_LEAVES,
+    Key,
+    Tree,
+    difference,
+    tree_from_json,
+    tree_to_json,
+)
 
 # The name of the only field of a dataset whose samples are bare values.
 BARE = "value"
@@ -146,15 +154,12 @@ def bind(schema: Schema, codecs: Sequence[Codec]) -> tuple[Codec, ...]:
 
 def schema_error(expected: Schema, got: Schema) -> SampleError | None:
     """What differs between the types of two samples, named by field; None if nothing does."""
-    for one, other in zip(expected.fields, got.fields, strict=False):
-        if one.name == other.name and (one.kind, one.dtype) != (other.kind, other.dtype):
+    if found := difference(expected.tree, got.tree):
+        name = path_name(found.path) or "the sample"
+        return SampleError(type_difference(name, found.got, found.expected))
+    for one, other in zip(expected.fields, got.fields, strict=True):
+        if (one.kind, one.dtype) != (other.kind, other.dtype):
             return SampleError(type_difference(one.name, str(other), str(one)))
-    if expected.tree != got.tree:
-        ours, theirs = ([f.name for f in schema.fields] for schema in (expected, got))
-        return SampleError(
-            f"a sample has the fields {theirs}, the samples before it have {ours}; every sample "
-            "must have the same structure"
-        )
     return None
 
 

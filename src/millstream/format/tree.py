@@ -172,6 +172,29 @@ def describe(value: object) -> str:
     return type(value).__name__
 
 
+def difference(expected: Tree, got: Tree, path: tuple[Key, ...] = ()) -> Mismatch | None:
+    """Where two trees first differ; None if they are equal."""
+    alike = (expected.container, expected.keys, expected.name) == (
+        got.container,
+        got.keys,
+        got.name,
+    )
+    if not alike:
+        return Mismatch(path, _described(got), _described(expected))
+    for key, one, other in zip(expected.keys, expected.children, got.children, strict=True):
+        if found := difference(one, other, (*path, key)):
+            return found
+    return None
+
+
+def _described(tree: Tree) -> str:
+    if tree.container in ("leaf", "none"):
+        return "a value" if tree.container == "leaf" else "None"
+    if tree.container == "dict":
+        return f"dict with the keys {list(tree.keys)}"
+    return f"{tree.name or tree.container} of length {len(tree.keys)}"
+
+
 Rebuild = Callable[[Sequence[Any]], Any]
 
 

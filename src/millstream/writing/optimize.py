@@ -125,7 +125,7 @@ class _Job:
         """The report of this same job, if an earlier run finished it."""
         try:
             report = json.loads(self.store.get(self._record))["report"]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         remove_leftovers(self.store)
         skipped = tuple(Skipped(**some) for some in report.pop("skipped"))
