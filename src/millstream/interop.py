@@ -70,4 +70,4 @@ def torch() -> TorchSide:
 
 def loaded_torch() -> TorchSide | None:
     """The torch side if torch is in this process already, else None."""
-    return torch() if "torch" in sys.modules else None
+    return None if sys.modules.get("torch") is None else torch()

@@ -25,6 +25,8 @@ pytestmark = [
     pytest.mark.timeout(200),
     # torch's own workers are forked, and it says so on Python 3.12 and later.
     pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
+    # More workers than cores is what some of these tests are about.
+    pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),
 ]
 COUNT = 203
 
@@ -238,12 +240,13 @@ def test_real_ranks_of_torch_distributed(folder: Path, tmp_path: Path) -> None:
         import torch.distributed as dist
         from torch.utils.data import DataLoader
         import millstream as ms
-        rank = int(sys.argv[1])
-        dist.init_process_group("gloo", init_method="file://{tmp_path}/meet", rank=rank, world_size=2)
-        ds = ms.StreamingDataset({str(folder)!r}, shuffle=True, fields=["id"], drop_last=False)
-        ours = ms.StreamingDataLoader(ds, batch_size=8)
-        plain = DataLoader(ds, batch_size=8, num_workers=2, multiprocessing_context="spawn")
+
         if __name__ == "__main__":
+            rank, meet = int(sys.argv[1]), "file://{tmp_path}/meet"
+            dist.init_process_group("gloo", init_method=meet, rank=rank, world_size=2)
+            ds = ms.StreamingDataset({str(folder)!r}, shuffle=True, fields=["id"], drop_last=False)
+            ours = ms.StreamingDataLoader(ds, batch_size=8)
+            plain = DataLoader(ds, batch_size=8, num_workers=2, multiprocessing_context="spawn")
             for loader in (ours, plain):
                 print(*[i for batch in loader for i in batch["id"].tolist()])
             dist.destroy_process_group()
