@@ -165,8 +165,10 @@ def start(code: str, **options: Any) -> subprocess.Popen[str]:
 
 
 BUSY = """
-    import os, signal, sys
+    import signal
     from millstream.execution import Processes
+    # What a shell starts in the background ignores SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     def work(x):
         print("begun", flush=True)
         signal.pause()
