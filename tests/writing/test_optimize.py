@@ -345,6 +345,38 @@ def test_a_notebook_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert [s["n"] for s in ms.StreamingDataset(tmp_path / "d")] == [3 * i for i in range(10)]
 
 
+def test_killed_again_and_again_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    code = """
+        import sys
+        import millstream as ms
+        def fn(i):
+            print(i, flush=True)
+            return {"id": i, "text": "x" * (i % 300)}
+        ms.optimize(fn, range(3000), sys.argv[1], chunk_bytes="20KB", num_workers=2, verbose=False)
+    """
+
+    def start(folder: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / folder)],
+            env={**os.environ, "PYTHONPATH": SOURCE},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    for lines in (1, 500, 900, 1_200):
+        process = start("killed")
+        assert process.stdout is not None
+        for _ in range(lines):
+            process.stdout.readline()
+        process.kill()
+        process.communicate()  # ends when no worker holds the pipe
+    for folder in ("killed", "whole"):
+        process = start(folder)
+        process.communicate()
+        assert process.returncode == 0
+    assert files(tmp_path / "killed") == files(tmp_path / "whole")
+
+
 def test_ctrl_c_leaves_no_process_and_no_temporary_file(tmp_path: Path) -> None:
     code = f"""
         import signal

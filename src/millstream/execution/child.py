@@ -60,8 +60,11 @@ def main(descriptor: int) -> None:
     os.chdir(folder)
     work = _load(frames.get())
     while content := frames.get():
-        tag, value, error = _run(work, content)
-        send_frame(sock, _answer(tag, value, error))
+        answer = _answer(*_run(work, content))
+        try:
+            send_frame(sock, answer)
+        except OSError:  # the parent is gone, and nobody wants the answer
+            return
 
 
 def _load(content: bytes) -> Any:
