@@ -1,4 +1,8 @@
-"""How long a plan of 1e9 rows in 1e6 chunks takes to build and to ask, and how much memory."""
+"""How long a plan of 1e9 rows in 1e6 chunks takes to build and to ask, and how much memory.
+
+A fresh process measures. Extra memory is what the selection, the order and an epoch need beyond
+the interpreter, numpy and the sizes of the chunks. Times of many calls are medians.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,17 @@ import argparse
 import json
 import resource
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from millstream.plan import Order, Plan, Selection, permute
 
-CHUNKS, ROWS, BATCH = 1_000_000, 1_000_000_000, 512
+CHUNKS, MEAN_ROWS, BATCH, RANKS = 1_000_000, 1_000, 512, 8
 
 
 def peak_mb() -> float:
@@ -33,12 +39,17 @@ def median_ms(ask: Callable[[int], object], times: int = 200) -> float:
     return statistics.median(seconds) * 1e3
 
 
-def measure() -> dict[str, float]:
-    """All figures, in one process."""
-    rng = np.random.default_rng(0)
-    chunk_rows = rng.multinomial(ROWS, np.full(CHUNKS, 1 / CHUNKS)).astype(np.int64)
-    permute(np.arange(100), np.int64(100), np.uint64(1))
-    before, began = peak_mb(), time.perf_counter()
+def uneven_chunks() -> npt.NDArray[np.int64]:
+    """Rows of chunks, 1 to 1,999; in place, since a peak here would hide what the plan needs."""
+    rows = np.arange(CHUNKS, dtype=np.int64)
+    rows *= 997
+    rows %= 2 * MEAN_ROWS - 1
+    rows += 1
+    return rows
+
+
+def make_plan(chunk_rows: npt.NDArray[np.int64]) -> Plan:
+    """An epoch, and its first batch asked for."""
     order = Order(
         chunk_rows=chunk_rows,
         selection=Selection.whole(chunk_rows),
@@ -47,37 +58,56 @@ def measure() -> dict[str, float]:
         window=65_536,
         lanes=16,
     )
-    plan = Plan(epoch=order.epoch(3), batch_size=BATCH, ranks=8, drop_last=True)
+    plan = Plan(epoch=order.epoch(3), batch_size=BATCH, ranks=RANKS, drop_last=True)
     plan.batch(0, 0)
+    return plan
+
+
+def permute_ns(size: int) -> float:
+    """For an index, if all elements of one permutation are asked for."""
+    index, sizes, keys = np.arange(size), np.full(size, size), np.full(size, 7, np.uint64)
+    return median_ms(lambda _: permute(index, sizes, keys)) * 1e6 / size
+
+
+def measure() -> dict[str, float]:
+    """All figures, of this process."""
+    chunk_rows = uneven_chunks()
+    before, began = peak_mb(), time.perf_counter()
+    plan = make_plan(chunk_rows)
     built, memory = time.perf_counter() - began, peak_mb() - before
-    index = rng.integers(0, 65_536, 1_000_000)
-    began = time.perf_counter()
-    permute(index, np.int64(65_536), np.uint64(7))
-    nanoseconds = (time.perf_counter() - began) * 1e9 / len(index)
-    rows = rng.integers(0, ROWS, 200)
-    first_when = median_ms(lambda n: plan.when(int(rows[n])), 1)
+    steps = np.linspace(0, plan.steps - 1, 200, dtype=np.int64).tolist()
+    rows = np.linspace(0, plan.epoch.length - 1, 200, dtype=np.int64).tolist()
     return {
-        "rows": ROWS,
+        "rows": plan.epoch.length,
         "chunks": CHUNKS,
         "build_s": round(built, 3),
         "extra_peak_mb": round(memory, 1),
-        "step_of_512_ms": round(median_ms(lambda n: plan.batch(n * 1000, n % 8)), 3),
-        "first_when_ms": round(first_when, 3),
-        "when_ms": round(median_ms(lambda n: plan.when(int(rows[n]))), 3),
-        "permute_ns_an_index": round(nanoseconds, 1),
+        "first_when_ms": round(median_ms(lambda n: plan.when(rows[n]), 1), 3),
+        "when_ms": round(median_ms(lambda n: plan.when(rows[n])), 3),
+        "step_of_512_ms": round(median_ms(lambda n: plan.batch(steps[n], n % RANKS)), 3),
+        "extra_peak_after_all_mb": round(peak_mb() - before, 1),
+        "permute_ns_an_index": round(permute_ns(65_536), 1),
+        # No power of two: one element in four has to walk on.
+        "permute_50000_ns_an_index": round(permute_ns(50_000), 1),
     }
 
 
 def main() -> None:
     """Prints a line a figure, or JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description="What a plan of 1e9 rows costs.")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    figures = measure()
-    if parser.parse_args().json:
-        print(json.dumps(figures))
+    parser.add_argument("--here", action="store_true", help="measure in this process, print JSON")
+    options = parser.parse_args()
+    if options.here:
+        print(json.dumps(measure()))
         return
-    for name, value in figures.items():
-        print(f"{name:22} {value:>15,}")
+    fresh = [sys.executable, __file__, "--here"]
+    output = subprocess.run(fresh, check=True, stdout=subprocess.PIPE, text=True).stdout
+    if options.json:
+        print(output, end="")
+        return
+    for name, value in json.loads(output).items():
+        print(f"{name:26} {value:>15,}")
 
 
 if __name__ == "__main__":

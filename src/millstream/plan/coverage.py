@@ -1,7 +1,8 @@
-"""A fingerprint of what was read: two sets of (position, row) pairs differ, and so do these."""
+"""A fingerprint of what was read: if two sets of (position, row) pairs differ, so do theirs."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from millstream.errors import UsageError
 from millstream.plan.permute import Ints, Keys, derive, keyed
 
 _MODULUS = 1 << 128
+_HEX = re.compile("[0-9a-f]{32}")
 _HALVES = derive("coverage", 1), derive("coverage", 2)
 
 
@@ -19,15 +21,23 @@ _HALVES = derive("coverage", 1), derive("coverage", 2)
 class Coverage:
     """How many pairs, and the sum of a 128-bit hash of each, modulo 2**128.
 
-    Coverages of disjoint sets add up, whatever the order.
+    Coverages of disjoint sets add up, in any order; a difference may count below zero.
     """
 
     count: int = 0
     total: int = 0
 
+    def __post_init__(self) -> None:
+        if type(self.count) is not int or type(self.total) is not int:
+            raise UsageError("the count and the total of a coverage are integers")
+        if not 0 <= self.total < _MODULUS:
+            raise UsageError("the total of a coverage has 128 bits and no sign")
+
     @staticmethod
     def of(positions: Ints, rows: Ints) -> Coverage:
-        """Of rows read at positions."""
+        """Of rows read at positions, one each; UsageError."""
+        if len(positions) != len(rows):
+            raise UsageError(f"{len(rows)} rows at {len(positions)} positions, expected as many")
         high, low = (_sum(keyed(keyed(half, positions), rows)) for half in _HALVES)
         return Coverage(len(positions), ((high << 64) + low) % _MODULUS)
 
@@ -44,10 +54,10 @@ class Coverage:
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Coverage:
         """The inverse; raises UsageError."""
-        try:
-            return Coverage(int(value["count"]), int(value["total"], 16) % _MODULUS)
-        except (KeyError, TypeError, ValueError):
-            raise UsageError(f"not a coverage: {str(value)[:80]}") from None
+        match value:
+            case {"count": int(count), "total": str(total)} if _HEX.fullmatch(total):
+                return Coverage(count, int(total, 16))
+        raise UsageError(f"not a coverage, expected a count and 32 hex digits: {str(value)[:80]}")
 
 
 def _sum(values: Keys) -> int:

@@ -10,7 +10,7 @@ from millstream.errors import StateMismatch, UsageError
 
 STATE_FORMAT = 1
 
-# What a mismatch means to the person who reads the error.
+# What a setting is called where it is given.
 _MEANINGS = {
     "selection": "the selected rows (subsample or split)",
     "chunks": "the rows of the dataset's chunks",
@@ -20,18 +20,22 @@ _MEANINGS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
-    """The next position to read, of the next epoch to read from."""
+    """The next position to read, and the epoch that it is in."""
 
     epoch: int
     position: int
 
     def __post_init__(self) -> None:
-        if self.epoch < 0 or self.position < 0:
-            raise UsageError(f"epoch {self.epoch}, position {self.position}; both count from 0")
+        for value in (self.epoch, self.position):
+            if type(value) is not int or not 0 <= value < 1 << 63:
+                raise UsageError("an epoch and a position are integers from 0, below 2**63")
 
 
 def state(cursor: Cursor, settings: Mapping[str, Any], version: str) -> dict[str, Any]:
-    """A cursor with the order and the version that give it its meaning; JSON-able."""
+    """A cursor with the order and the version that give it its meaning; JSON-able.
+
+    settings: what `Order.settings` gives. version: the digest of the dataset's version.
+    """
     return {
         "format": STATE_FORMAT,
         "epoch": cursor.epoch,
@@ -47,31 +51,45 @@ def restore(saved: Mapping[str, Any], settings: Mapping[str, Any], version: str)
     Raises StateMismatch, naming what differs, if the order or the version is another one, and
     UsageError for what is no state.
     """
-    cursor = _parse(saved)
-    if saved["version"] != version:
-        raise StateMismatch(
-            f"the state was saved on version {str(saved['version'])[:16]} of a dataset, this is "
-            f"version {version[:16]}. Open the version of the state with version=, or start anew"
-        )
-    order = saved["order"]
-    for name in sorted({*settings, *order}):
-        if settings.get(name) != order.get(name):
-            raise StateMismatch(
-                f"the state was saved with another order: {_MEANINGS.get(name, name)} was "
-                f"{order.get(name)!r}, is {settings.get(name)!r}. Give the same settings, or start "
-                "anew without the state"
-            )
-    return cursor
-
-
-def _parse(saved: Any) -> Cursor:
     match saved:
         case {
-            "format": 1,
+            "format": int(number),
             "epoch": int(epoch),
             "position": int(position),
-            "order": Mapping(),
-            "version": str(),
-        } if epoch >= 0 and position >= 0:
-            return Cursor(epoch=epoch, position=position)
-    raise UsageError(f"not a state of this library: {str(saved)[:120]}")
+            "order": Mapping() as order,
+            "version": str(saved_version),
+        }:
+            pass
+        case _:
+            raise UsageError(f"not a state of this library: {str(saved)[:120]}")
+    if number != STATE_FORMAT:
+        raise UsageError(
+            f"the state has format {number}, this version of the library reads {STATE_FORMAT}; "
+            "use the version that saved it, or a newer one"
+        )
+    _compare_versions(saved_version, version)
+    _compare_settings(order, settings)
+    return Cursor(epoch=epoch, position=position)
+
+
+def _compare_versions(saved: str, present: str) -> None:
+    if saved != present:
+        raise StateMismatch(
+            f"the state was saved on version {saved[:16]} of a dataset, this is version "
+            f"{present[:16]}. Open the version of the state with version=, or start anew"
+        )
+
+
+def _compare_settings(saved: Mapping[Any, Any], present: Mapping[str, Any]) -> None:
+    for name in [*present, *saved]:
+        was, now = saved.get(name, "not set"), present.get(name, "not set")
+        if type(was) is not type(now) or was != now:
+            raise StateMismatch(
+                f"the state was saved with another order: {_MEANINGS.get(name, name)} was "
+                f"{_short(was)}, is {_short(now)}. Give the same settings, or start anew without "
+                "the state"
+            )
+
+
+def _short(value: object) -> str:
+    return repr(value)[:60]

@@ -16,9 +16,10 @@ from hashlib import blake2b
 import numpy as np
 import numpy.typing as npt
 
-from millstream.errors import UsageError
-from millstream.plan.permute import Ints, derive, keyed, permute, shuffled, unpermute
-from millstream.plan.selection import Selection
+from millstream.errors import RowOutOfRange, UsageError
+from millstream.plan.line import Line
+from millstream.plan.permute import Ints, Keys, derive, keyed, permute, unpermute
+from millstream.plan.selection import Selection, column
 
 FIRST_WINDOW = 64
 MAX_DEFAULT_LANES = 16
@@ -42,10 +43,10 @@ def default_window(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Order:
-    """What decides the order of all epochs.
+    """What decides the order of all epochs; raises UsageError.
 
     chunk_rows: the rows of every chunk of the version; row numbers count through all of them.
-    selection: the rows to read. window: in rows of a lane. lanes: L.
+    selection: the rows to read. seed: of at most 128 bits. window: in rows of a lane. lanes: L.
     """
 
     chunk_rows: Ints
@@ -56,154 +57,121 @@ class Order:
     lanes: int
 
     def __post_init__(self) -> None:
-        if self.window < 1 or self.lanes < 1:
-            raise UsageError(f"window {self.window} and lanes {self.lanes}; both at least 1")
-        if len(self.selection.chunk) and int(self.selection.chunk.max()) >= len(self.chunk_rows):
+        object.__setattr__(self, "chunk_rows", column(self.chunk_rows, "chunk_rows"))
+        if type(self.seed) is not int or self.seed.bit_length() > 128:
+            raise UsageError(f"seed is {self.seed!r:.60}, expected an integer of up to 128 bits")
+        for name, value in (("window", self.window), ("lanes", self.lanes)):
+            if type(value) is not int or not 1 <= value < 1 << 62:
+                raise UsageError(f"{name} is {value!r:.60}, expected a number from 1, below 2**62")
+        if self.selection.chunk.max(initial=-1) >= len(self.chunk_rows):
             raise UsageError("a selection names a chunk that the dataset does not have")
         if (self.selection.stop > self.chunk_rows[self.selection.chunk]).any():
             raise UsageError("a selection goes past the end of a chunk")
 
-    @property
+    @cached_property
     def length(self) -> int:
         """N, the positions of an epoch."""
         return self.selection.rows
 
     def settings(self) -> dict[str, int | bool | str]:
         """All that the order depends on, as JSON values: two orders are equal if these are."""
-        layout = blake2b(self.chunk_rows.astype("<i8").tobytes(), digest_size=16).hexdigest()
         return {
             "seed": self.seed,
             "shuffle": self.shuffle,
             "window": self.window,
             "lanes": self.lanes,
-            "selection": self.selection.digest(),
-            "chunks": layout,
+            **self._digests,
         }
+
+    @cached_property
+    def _digests(self) -> dict[str, str]:
+        layout = blake2b(self.chunk_rows.astype("<i8").tobytes(), digest_size=16).hexdigest()
+        return {"selection": self.selection.digest(), "chunks": layout}
 
     def epoch(self, number: int) -> Epoch:
         """The order of one epoch, from 0."""
-        if number < 0:
-            raise UsageError(f"epoch {number}; they count from 0")
         return Epoch(order=self, number=number)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Epoch:
-    """One epoch of an order; built in O(chunks), asked in O(positions)."""
+    """One epoch of an order; built in O(chunks) when first asked, asked in O(positions)."""
 
     order: Order
     number: int
 
+    def __post_init__(self) -> None:
+        if self.number < 0:
+            raise UsageError(f"epoch {self.number}; they count from 0")
+
     @property
     def length(self) -> int:
         """N, the number of positions."""
-        return self._length
+        return self.order.length
 
     def rows(self, positions: Ints) -> Ints:
-        """The row numbers at positions 0 to N - 1, int64."""
-        lanes = self.order.lanes
-        lane, offset = positions % lanes, positions // lanes
+        """The row numbers at positions, int64; UsageError for one outside 0 to N - 1."""
+        if ((positions < 0) | (positions >= self.length)).any():
+            raise UsageError(f"a position lies outside an epoch of {self.length:,}")
+        lane, offset = positions % self.order.lanes, positions // self.order.lanes
         if self.order.shuffle:
             start, size, key = self._windows(lane, offset)
             offset = start + permute(offset - start, size, key)
-        return self._rows_of_line(self._lane_start(lane) + offset)
+        return self._line.rows(self._lane_start(lane) + offset)
 
     def positions(self, rows: Ints) -> tuple[Ints, Ints]:
-        """All positions of rows, as pairs (index into rows, position); none for rows left out."""
-        index, line = self._line_of_rows(rows)
-        lane, offset = self._lane_of_line(line)
+        """All positions of rows, as pairs (index into rows, position).
+
+        A row that is not selected has none, one in several copies several. Raises RowOutOfRange
+        for a row that the dataset does not have.
+        """
+        if ((rows < 0) | (rows >= self._line.total)).any():
+            raise RowOutOfRange(f"a row lies outside a dataset of {self._line.total:,} rows")
+        index, place = self._line.places(rows)
+        lane, offset = self._lane_of(place)
         if self.order.shuffle:
             start, size, key = self._windows(lane, offset)
             offset = start + unpermute(offset - start, size, key)
         return index, offset * self.order.lanes + lane
 
-    # The line: intervals end to end ------------------------------------------------------------
-
     @cached_property
-    def _length(self) -> int:
-        return self.order.length
-
-    @cached_property
-    def _sequence(self) -> Ints:
-        """The intervals of the selection in the order in which they are laid down."""
-        selection = self.order.selection
-        if not self.order.shuffle:
-            return np.arange(len(selection.chunk), dtype=np.int64)
-        chunks = selection.copy * len(self.order.chunk_rows) + selection.chunk
-        return shuffled(chunks, derive("chunks", self.order.seed, self.number))
-
-    @cached_property
-    def _ends(self) -> Ints:
-        """Where each laid-down interval ends on the line."""
-        selection = self.order.selection
-        return np.cumsum((selection.stop - selection.start)[self._sequence])
-
-    @cached_property
-    def _first_rows(self) -> Ints:
-        """The number of the first row of each interval of the selection."""
-        rows, selection = self.order.chunk_rows, self.order.selection
-        return (np.cumsum(rows) - rows)[selection.chunk] + selection.start
-
-    @cached_property
-    def _shifts(self) -> Ints:
-        """What to add to a place on the line to get a row number, for each laid-down interval."""
-        selection = self.order.selection
-        lengths = (selection.stop - selection.start)[self._sequence]
-        return self._first_rows[self._sequence] - (self._ends - lengths)
-
-    def _rows_of_line(self, line: Ints) -> Ints:
-        return line + self._shifts[np.searchsorted(self._ends, line, side="right")]
-
-    def _line_of_rows(self, rows: Ints) -> tuple[Ints, Ints]:
-        selection, places = self.order.selection, self._places
-        lengths = selection.stop - selection.start
-        indices, lines = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        for copy in range(int(selection.copy.max(initial=-1)) + 1):
-            low, high = np.searchsorted(selection.copy, [copy, copy + 1])
-            if low == high:
-                continue
-            near = np.searchsorted(self._first_rows[low:high], rows, side="right") - 1 + low
-            near = np.maximum(near, low)
-            inside = rows - self._first_rows[near]
-            found = np.flatnonzero((inside >= 0) & (inside < lengths[near]))
-            indices.append(found)
-            lines.append(rows[found] - self._shifts[places[near[found]]])
-        return np.concatenate(indices), np.concatenate(lines)
-
-    @cached_property
-    def _places(self) -> Ints:
-        """The inverse of `_sequence`."""
-        places = np.empty_like(self._sequence)
-        places[self._sequence] = np.arange(len(places))
-        return places
-
-    # Lanes and windows ---------------------------------------------------------------------
+    def _line(self) -> Line:
+        order = self.order
+        key = derive("chunks", order.seed, self.number) if order.shuffle else None
+        return Line(chunk_rows=order.chunk_rows, selection=order.selection, key=key)
 
     def _lane_start(self, lane: Ints) -> Ints:
-        each, longer = divmod(self._length, self.order.lanes)
+        """The place where a lane starts: each has N div L rows, the first N mod L one more."""
+        each, longer = divmod(self.length, self.order.lanes)
         return lane * each + np.minimum(lane, longer)
 
-    def _lane_of_line(self, line: Ints) -> tuple[Ints, Ints]:
-        each, longer = divmod(self._length, self.order.lanes)
-        edge = longer * (each + 1)
-        late = longer + (line - edge) // max(each, 1)
-        lane = np.where(line < edge, line // (each + 1), late)
-        return lane, line - self._lane_start(lane)
+    def _lane_of(self, place: Ints) -> tuple[Ints, Ints]:
+        """The lane and the offset in it of a place."""
+        each, longer = divmod(self.length, self.order.lanes)
+        # Counted as if all lanes were of the longer kind, or all of the shorter.
+        lane = np.maximum(place // (each + 1), (place - longer) // max(each, 1))
+        return lane, place - self._lane_start(lane)
 
-    def _windows(self, lane: Ints, offset: Ints) -> tuple[Ints, Ints, npt.NDArray[np.uint64]]:
-        """The window that holds an offset of a lane: where it starts, its size, its key."""
-        full = self.order.window
-        growing = max(0, (-(-full // FIRST_WINDOW) - 1).bit_length())  # windows smaller than full
-        grown = FIRST_WINDOW * ((1 << growing) - 1)
-        early = np.frexp((offset // FIRST_WINDOW + 1).astype(np.float64))[1].astype(np.int64) - 1
-        late = np.maximum(offset - grown, 0) // full
-        is_early = offset < grown
-        number = np.where(is_early, early, growing + late)
-        ones = np.left_shift(1, np.where(is_early, early, 0))
-        start = np.where(is_early, FIRST_WINDOW * (ones - 1), grown + late * full)
-        each, longer = divmod(self._length, self.order.lanes)
-        size = np.minimum(
-            np.where(is_early, FIRST_WINDOW * ones, full), each + (lane < longer) - start
-        )
+    def _windows(self, lane: Ints, offset: Ints) -> tuple[Ints, Ints, Keys]:
+        """The windows that hold offsets of lanes: where they start, their sizes, their keys."""
+        number, start, size = window_at(offset, self.order.window)
+        lane_rows = self._lane_start(lane + 1) - self._lane_start(lane)
         base = derive("window", self.order.seed, self.number)
-        return start, size, keyed(keyed(base, lane), number)
+        return start, np.minimum(size, lane_rows - start), keyed(keyed(base, lane), number)
+
+
+def window_at(offset: Ints, full: int) -> tuple[Ints, Ints, Ints]:
+    """Number, start and size of the window that holds an offset, in a lane without end.
+
+    Sizes are 64, 128, 256, ... as long as they are below `full`, then `full`.
+    """
+    growing = (-(-full // FIRST_WINDOW) - 1).bit_length()
+    grown = FIRST_WINDOW * ((1 << growing) - 1)  # rows in windows that grow
+    # The window n of those starts at 64 * (2**n - 1).
+    early = np.frexp((offset // FIRST_WINDOW + 1).astype(np.float64))[1].astype(np.int64) - 1
+    late = np.maximum(offset - grown, 0) // full
+    is_early = offset < grown
+    ones = np.left_shift(1, np.where(is_early, early, 0))
+    number = np.where(is_early, early, growing + late)
+    start = np.where(is_early, FIRST_WINDOW * (ones - 1), grown + late * full)
+    return number, start, np.where(is_early, FIRST_WINDOW * ones, full)

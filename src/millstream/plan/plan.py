@@ -11,7 +11,7 @@ from millstream.plan.coverage import Coverage
 from millstream.plan.order import Epoch
 from millstream.plan.permute import Ints
 
-COVERAGE_BLOCK = 1 << 20
+COVERAGE_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class When:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """An epoch divided among ranks.
+    """An epoch divided among ranks; raises UsageError.
 
     Rank r of R reads the positions p with p mod R = r. Step s covers the positions from
     start + s * batch_size * R on; start is 0, or where a run resumed.
@@ -47,14 +47,14 @@ class Plan:
     def steps(self) -> int:
         """How many steps there are; with drop_last only those with a full batch on every rank."""
         left, batch = self.epoch.length - self.start, self.batch_size * self.ranks
-        if self.drop_last:
-            return left // batch
-        # The last step may reach only some ranks, by one sample each.
-        return -(-left // batch)
+        # Rounded up, the last step may reach only some ranks.
+        return left // batch if self.drop_last else -(-left // batch)
 
-    def after(self, steps: int) -> int:
-        """The position where a run goes on after so many steps."""
-        return min(self.start + steps * self.batch_size * self.ranks, self.epoch.length)
+    def after(self, step: int) -> int:
+        """The position where a run goes on when so many steps are done."""
+        if not 0 <= step <= self.steps:
+            raise UsageError(f"{step} steps done of {self.steps}")
+        return min(self.start + step * self.batch_size * self.ranks, self.epoch.length)
 
     def positions(self, step: int, rank: int) -> Ints:
         """The positions of a step on a rank, int64, at most batch_size."""
@@ -62,17 +62,20 @@ class Plan:
             raise UsageError(
                 f"step {step} of {self.steps}, rank {rank} of {self.ranks}: out of range"
             )
-        first, last = self.after(step), self.after(step + 1)
-        return np.arange(first + (rank - first) % self.ranks, last, self.ranks, dtype=np.int64)
+        first, end = self.after(step), self.after(step + 1)
+        return np.arange(first + (rank - first) % self.ranks, end, self.ranks, dtype=np.int64)
 
     def batch(self, step: int, rank: int) -> Ints:
         """The row numbers of a step on a rank, int64, in the order of the batch."""
         return self.epoch.rows(self.positions(step, rank))
 
     def when(self, row: int) -> list[When]:
-        """All places of a row from `start` on, by position; empty if it is not selected."""
-        positions = np.sort(self.epoch.positions(np.array([row], np.int64))[1])
-        return [self._when(int(p)) for p in positions if p >= self.start]
+        """All places of a row from `start` on, by position; none if it is not selected.
+
+        Raises RowOutOfRange for a row that the dataset does not have.
+        """
+        _, positions = self.epoch.positions(np.array([row], np.int64))
+        return [self._when(p) for p in sorted(positions.tolist()) if p >= self.start]
 
     def _when(self, position: int) -> When:
         step = (position - self.start) // (self.batch_size * self.ranks)
@@ -82,11 +85,10 @@ class Plan:
             rank=position % self.ranks,
         )
 
-    def coverage(self, first: int, last: int) -> Coverage:
-        """What all ranks together read in the steps first to last - 1."""
-        total = Coverage()
-        stop = self.after(last)
-        for at in range(self.after(first), stop, COVERAGE_BLOCK):
-            positions = np.arange(at, min(at + COVERAGE_BLOCK, stop), dtype=np.int64)
+    def coverage(self, first_step: int, last_step: int) -> Coverage:
+        """What all ranks together read in the steps first_step to last_step - 1."""
+        total, end = Coverage(), self.after(last_step)
+        for at in range(self.after(first_step), end, COVERAGE_BLOCK):
+            positions = np.arange(at, min(at + COVERAGE_BLOCK, end), dtype=np.int64)
             total += Coverage.of(positions, self.epoch.rows(positions))
         return total
