@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from scripts import start
 
 from millstream.errors import (
     CorruptData,
@@ -24,7 +22,6 @@ from millstream.errors import (
 from millstream.execution import Executor, Inline, Outcome, Processes
 
 pytestmark = pytest.mark.timeout(120)
-SOURCE = str(Path(__file__).parents[2] / "src")
 
 
 def run(executor: Executor, work: Any, tasks: list[Any]) -> list[Outcome[Any]]:
@@ -149,19 +146,6 @@ def test_a_session_needs_tasks_and_workers() -> None:
             session.wait()
     with pytest.raises(UsageError):
         Processes(0)
-
-
-def start(code: str, **options: Any) -> subprocess.Popen[str]:
-    """A script without a main guard, in a process group of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env={**os.environ, "PYTHONPATH": SOURCE},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        **options,
-    )
 
 
 BUSY = """

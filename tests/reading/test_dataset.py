@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from PIL import Image
+from scripts import SOURCE
 from small_reader import small_dataset
 from strategies import rows, same
 
@@ -261,7 +262,7 @@ import millstream as ms
 ds = ms.StreamingDataset({str(folder)!r}, shuffle=True)
 print(sum(batch["id"].sum() for batch in ds.batches(50)), ds[3]["id"])
 """
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    environment = {**os.environ, "PYTHONPATH": SOURCE}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scripts import SOURCE
 from strategies import Point
 from torch.utils.data import DataLoader, IterableDataset, default_collate
 
@@ -252,7 +253,7 @@ def test_real_ranks_of_torch_distributed(folder: Path, tmp_path: Path) -> None:
             dist.destroy_process_group()
         """)
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    environment = {**os.environ, "PYTHONPATH": SOURCE}
     ranks = [
         subprocess.Popen(
             [sys.executable, str(script), str(rank)],

@@ -17,6 +17,7 @@ import nbformat
 import numpy as np
 import pytest
 from nbclient import NotebookClient
+from scripts import SOURCE, start
 from small_reader import small_dataset
 from strategies import Point, same
 
@@ -25,7 +26,6 @@ from millstream import errors
 from millstream.store import LocalStore
 
 pytestmark = pytest.mark.timeout(200)
-SOURCE = str(Path(__file__).parents[2] / "src")
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -355,31 +355,24 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(tmp_path: Path) -> N
         ms.optimize(fn, range(3000), sys.argv[1], chunk_bytes="20KB", num_workers=2, verbose=False)
     """
 
-    def start(folder: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / folder)],
-            env={**os.environ, "PYTHONPATH": SOURCE},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
     for lines in (1, 500, 900, 1_200):
-        process = start("killed")
+        process = start(code, tmp_path / "killed")
         assert process.stdout is not None
         for _ in range(lines):
             process.stdout.readline()
         process.kill()
         process.communicate()  # ends when no worker holds the pipe
     for folder in ("killed", "whole"):
-        process = start(folder)
+        process = start(code, tmp_path / folder)
         process.communicate()
         assert process.returncode == 0
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
 
 
 def test_ctrl_c_leaves_no_process_and_no_temporary_file(tmp_path: Path) -> None:
-    code = f"""
+    code = """
         import signal
+        import sys
         import millstream as ms
         # What a shell starts in the background ignores SIGINT.
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -388,16 +381,9 @@ def test_ctrl_c_leaves_no_process_and_no_temporary_file(tmp_path: Path) -> None:
                 print("begun", flush=True)
                 signal.pause()
             return i
-        ms.optimize(fn, range(50), {str(tmp_path / "d")!r}, num_workers=2)
+        ms.optimize(fn, range(50), sys.argv[1], num_workers=2)
     """
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env={**os.environ, "PYTHONPATH": SOURCE},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = start(code, tmp_path / "d")
     assert process.stdout is not None
     assert [process.stdout.readline() for _ in range(2)] == ["begun\n"] * 2
     os.killpg(process.pid, signal.SIGINT)

@@ -15,10 +15,10 @@ import socket
 import struct
 import sys
 import threading
-import traceback
 from typing import Any
 
 from millstream.errors import FunctionError, MillstreamError
+from millstream.execution.protocol import failure
 
 LENGTH = struct.Struct("<Q")
 
@@ -72,7 +72,7 @@ def _load(content: bytes) -> Any:
     try:
         return pickle.loads(content)
     except BaseException as error:
-        text = f"the function cannot be loaded in a worker process: {_described(error)}"
+        text = f"the function cannot be loaded in a worker process: {failure(error)}"
 
     def fail(task: object) -> None:
         raise FunctionError(text)
@@ -94,12 +94,7 @@ def _run(work: Any, content: bytes) -> tuple[int, Any, MillstreamError | None]:
     except MillstreamError as error:
         return tag, None, error
     except BaseException as error:  # SystemExit too: a task that ends the worker has failed
-        return tag, None, FunctionError(_described(error))
-
-
-def _described(error: BaseException) -> str:
-    trace = "".join(traceback.format_exception(error)).rstrip()
-    return f"{type(error).__name__}: {error}\n{trace}"
+        return tag, None, failure(error)
 
 
 def _answer(tag: int, value: Any, error: MillstreamError | None) -> bytes:
@@ -107,5 +102,5 @@ def _answer(tag: int, value: Any, error: MillstreamError | None) -> bytes:
     try:
         return pickle.dumps((tag, value, told), protocol=5)
     except Exception as problem:
-        told = ("FunctionError", f"a result cannot be pickled: {_described(problem)}")
+        told = ("FunctionError", f"a result cannot be pickled: {failure(problem)}")
         return pickle.dumps((tag, None, told), protocol=5)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from millstream.errors import FunctionError, MillstreamError
-from millstream.execution.protocol import Outcome, Session
+from millstream.errors import MillstreamError
+from millstream.execution.protocol import Outcome, Session, failure
 
 R = TypeVar("R")
 
@@ -46,6 +45,6 @@ class _InlineSession(Generic[R]):
         except MillstreamError as error:
             return Outcome(tag=tag, error=error)
         except Exception as error:
-            failed = FunctionError(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
+            failed = failure(error)
             failed.__cause__ = error
             return Outcome(tag=tag, error=failed)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from millstream.errors import MillstreamError
+from millstream.errors import FunctionError, MillstreamError
 
 R = TypeVar("R")
 
@@ -25,6 +26,12 @@ class Outcome(Generic[R]):
         if self.error is not None:
             raise self.error
         return cast(R, self.value)
+
+
+def failure(error: BaseException) -> FunctionError:
+    """What a foreign exception becomes: its type, its message and its traceback, as text."""
+    trace = "".join(traceback.format_exception(error)).rstrip()
+    return FunctionError(f"{type(error).__name__}: {error}\n{trace}")
 
 
 class Session(Protocol[R]):

@@ -53,11 +53,6 @@ class Schema:
         if len(self.fields) > MAX_LEAVES:
             raise CorruptData(f"a sample has {len(self.fields)} fields, at most {MAX_LEAVES}")
 
-    def without_shapes(self) -> Schema:
-        """The part that every sample must agree with."""
-        fields = tuple(Field(name=f.name, kind=f.kind, dtype=f.dtype) for f in self.fields)
-        return Schema(tree=self.tree, fields=fields)
-
     def to_json(self) -> dict[str, object]:
         """A JSON object; the names are not written, they follow from the tree."""
         return {"tree": tree_to_json(self.tree), "fields": [_to_json(f) for f in self.fields]}

@@ -125,12 +125,12 @@ def _expect_none(value: object, path: tuple[Key, ...]) -> None:
 
 
 def _dict_flattener(tree: Tree, path: tuple[Key, ...], children: list[Flatten]) -> Flatten:
-    keys, known = tree.keys, frozenset(tree.keys)
+    keys, known, expected = tree.keys, frozenset(tree.keys), _described(tree)
     flat = all(child.container == "leaf" for child in tree.children)
 
     def flatten(value: Any, out: list[Any]) -> None:
         if type(value) not in (dict, OrderedDict) or value.keys() != known:
-            raise Mismatch(path, describe(value), f"dict with the keys {list(keys)}")
+            raise Mismatch(path, describe(value), expected)
         if flat:
             out.extend([value[key] for key in keys])
             return
@@ -141,9 +141,8 @@ def _dict_flattener(tree: Tree, path: tuple[Key, ...], children: list[Flatten]) 
 
 
 def _sequence_flattener(tree: Tree, path: tuple[Key, ...], children: list[Flatten]) -> Flatten:
-    count, kind, name = len(children), tree.container, tree.name
-    expected = f"{name or kind} of length {count}"
-    exact = {"list": list, "tuple": tuple}.get(kind)
+    count, name, expected = len(children), tree.name, _described(tree)
+    exact = {"list": list, "tuple": tuple}.get(tree.container)
 
     def flatten(value: Any, out: list[Any]) -> None:
         same = (

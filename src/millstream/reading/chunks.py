@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import mmap
 from collections import OrderedDict
 
 from millstream.errors import CorruptData, StorageError
 from millstream.format import ChunkTable, ChunkView
 from millstream.store import LocalStore
+from millstream.store.local import map_file
 
 # Mappings are cheap, but the kernel allows some 65,000 a process; a shuffled window reads a
 # few dozen chunks at a time.
@@ -34,7 +34,7 @@ class MappedChunks:
 
     def _map(self, chunk: int) -> ChunkView:
         name = self._table.name(chunk)
-        content = _map_file(self._store, name)
+        content = _map(self._store, name)
         view = ChunkView(content, name, verify=self._verify)
         listed = int(self._table.sizes[chunk]), int(self._table.rows[chunk])
         found = len(content), view.layout.rows
@@ -46,17 +46,17 @@ class MappedChunks:
         return view
 
 
-def _map_file(store: LocalStore, name: str) -> memoryview:
+def _map(store: LocalStore, name: str) -> memoryview:
     path = store.path(f"chunks/{name}")
     try:
-        with path.open("rb") as file:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        content = map_file(path)
     except FileNotFoundError:
         raise CorruptData(
             f"{store} lists the chunk {name}, but {path} is missing; copy it back, or write the "
             "dataset again"
         ) from None
-    except ValueError:  # an empty file cannot be mapped
-        raise CorruptData(f"chunk {name}: {path} is empty") from None
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
+    if not content:
+        raise CorruptData(f"chunk {name}: {path} is empty")
+    return content

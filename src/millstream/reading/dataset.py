@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from millstream import interop
-from millstream.errors import RowOutOfRange, UsageError
+from millstream.errors import RowOutOfRange
 from millstream.plan import (
     Order,
     Plan,
@@ -20,10 +20,11 @@ from millstream.plan import (
     generator_for_row,
 )
 from millstream.plan import subsample as take_part
+from millstream.reading.arguments import as_indices, as_names, check_order, positive
 from millstream.reading.batches import Batches
 from millstream.reading.decoding import Decode
 from millstream.reading.reader import Rows
-from millstream.reading.run import Shape
+from millstream.reading.run import Shape, check_rank, drops_last
 from millstream.reading.source import Reading, Source
 from millstream.reading.transforms import MakeRng, Transform, Transforms
 from millstream.store import open_place
@@ -89,12 +90,12 @@ class StreamingDataset:
         allow_pickle: bool = False,
         verify: bool = True,
     ) -> None:
-        _check(seed, lanes, shuffle_window)
+        check_order(seed, lanes, shuffle_window)
         self.shuffle, self.drop_last, self.seed = shuffle, drop_last, seed
         self._lanes, self._window = lanes, shuffle_window
         self._transforms = Transforms(transform)
         reading = Reading(
-            fields=None if fields is None else _names(fields),
+            fields=None if fields is None else as_names(fields),
             decode=dict(decode or {}),
             allow_pickle=allow_pickle,
             verify=verify,
@@ -103,6 +104,7 @@ class StreamingDataset:
         whole = Selection.whole(self._source.chunk_rows)
         self._whole = subsample == 1.0
         self._selection = whole if self._whole else take_part(whole, subsample, seed=seed)
+        self._indexed = self._make_order(shuffle=False, lanes=1, window=1).epoch(0)
         self._epoch = 0
         self._ranks: tuple[int, int] | None = None  # those of the process that pickled this
         self._register()
@@ -125,7 +127,7 @@ class StreamingDataset:
 
     def __len__(self) -> int:
         """The number of samples, over all ranks."""
-        return self._selection.rows
+        return self._indexed.length
 
     def __getitem__(self, index: Any) -> Any:
         """A sample for an integer, a list of samples for a slice or a list of integers."""
@@ -134,11 +136,11 @@ class StreamingDataset:
         if isinstance(index, int | np.integer) and not isinstance(index, bool):
             row = self._rows(np.array([index], np.int64))
             return self._transforms(next(self._source.samples(row)), self._row_rng(int(row[0])))
-        return self._several(_indices(index))
+        return self._several(as_indices(index))
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Many samples at once, as torch's fetchers ask for them."""
-        return self._several(_indices(indices))
+        return self._several(as_indices(indices))
 
     def _several(self, indices: Rows) -> list[Any]:
         if self._is_overridden():
@@ -161,9 +163,7 @@ class StreamingDataset:
                 f"index {int(indices[outside][0])} is outside a dataset of {count:,} samples"
             )
         positions = np.where(indices < 0, indices + count, indices)
-        if self._whole:
-            return positions
-        return self._make_order(shuffle=False, lanes=1, window=1).epoch(0).rows(positions)
+        return positions if self._whole else self._indexed.rows(positions)
 
     def _row_rng(self, row: int) -> MakeRng:
         return lambda: generator_for_row(self.seed, row)
@@ -178,8 +178,8 @@ class StreamingDataset:
         return self._stream(share, self._epoch - 1)
 
     def _stream(self, share: interop.Share, epoch: int) -> Iterator[Any]:
-        drop_last = share.ranks > 1 if self.drop_last is None else self.drop_last
-        whole = len(self) - (len(self) % share.ranks if drop_last else 0)
+        drops = drops_last(self.drop_last, share.ranks)
+        whole = len(self) - (len(self) % share.ranks if drops else 0)
         mine = range(share.rank, whole, share.ranks)[share.worker :: share.workers]
         order = self.order(share.ranks).epoch(epoch)
         for start in range(0, len(mine), BLOCK_ROWS):
@@ -205,10 +205,7 @@ class StreamingDataset:
 
     def _indices_of(self, rows: Rows) -> list[int]:
         """An index into this dataset for each row of the version, for an overridden method."""
-        if self._whole:
-            return list(map(int, rows))
-        plain = self._make_order(shuffle=False, lanes=1, window=1).epoch(0)
-        which, positions = plain.positions(rows)
+        which, positions = self._indexed.positions(rows)
         found = dict(zip(which.tolist()[::-1], positions.tolist()[::-1], strict=True))
         return [found[index] for index in range(len(rows))]
 
@@ -232,9 +229,9 @@ class StreamingDataset:
         saved = saved or {}
         chunks = len(self._source.chunk_rows)
         shuffle = bool(self.shuffle)
-        lanes = self._lanes or _whole_number(saved.get("lanes"))
+        lanes = self._lanes or positive(saved.get("lanes"))
         lanes = lanes or default_lanes(shuffle=shuffle, chunks=chunks, ranks=ranks)
-        window = self._window or _whole_number(saved.get("window"))
+        window = self._window or positive(saved.get("window"))
         return self._make_order(shuffle, lanes, window or self._default_window(lanes))
 
     def _default_window(self, lanes: int) -> int:
@@ -263,7 +260,7 @@ class StreamingDataset:
             epoch=self.order(ranks).epoch(epoch),
             batch_size=batch_size,
             ranks=ranks,
-            drop_last=ranks > 1 if self.drop_last is None else self.drop_last,
+            drop_last=drops_last(self.drop_last, ranks),
         )
 
     def batches(
@@ -274,12 +271,9 @@ class StreamingDataset:
 
         Transforms are not applied: they are functions of one sample.
         """
-        if not 0 <= rank < ranks:
-            raise UsageError(f"rank is {rank} of {ranks} ranks, expected 0 to {ranks - 1}")
+        check_rank(rank, ranks)
         drops = self.drop_last if drop_last is None else drop_last
-        shape = Shape(
-            batch_size=batch_size, ranks=ranks, drop_last=ranks > 1 if drops is None else drops
-        )
+        shape = Shape(batch_size=batch_size, ranks=ranks, drop_last=drops_last(drops, ranks))
         return Batches(self, self._source, shape, rank)
 
     @property
@@ -302,32 +296,3 @@ class Alone:
 
     rank = worker = 0
     ranks = workers = 1
-
-
-def _indices(index: Any) -> Rows:
-    array = np.asarray(index)
-    if array.size == 0:
-        return np.zeros(0, np.int64)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise UsageError(
-            f"a dataset is indexed by an integer, a slice, or a list of integers, got {index!r}"
-        )
-    return array.astype(np.int64)
-
-
-def _names(fields: Any) -> tuple[str, ...]:
-    if isinstance(fields, str) or not fields or not all(isinstance(f, str) for f in fields):
-        raise UsageError(f"fields is {fields!r}, expected a list of field names")
-    return tuple(fields)
-
-
-def _whole_number(value: Any) -> int | None:
-    return value if type(value) is int and value > 0 else None
-
-
-def _check(seed: object, lanes: object, window: object) -> None:
-    if type(seed) is not int:
-        raise UsageError(f"seed is {seed!r}, expected an integer")
-    for name, value in (("lanes", lanes), ("shuffle_window", window)):
-        if value is not None and _whole_number(value) is None:
-            raise UsageError(f"{name} is {value!r}, expected a number from 1, or None")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from millstream.errors import UsageError
 from millstream.plan import Cursor, Order, Plan, restore, state
 
 
@@ -29,6 +30,17 @@ class Shape:
     drop_last: bool
 
 
+def drops_last(given: bool | None, ranks: int) -> bool:
+    """Whether what does not fill a batch on every rank is left out: None means with ranks."""
+    return ranks > 1 if given is None else given
+
+
+def check_rank(rank: int, ranks: int) -> None:
+    """Raises UsageError unless `rank` is one of so many."""
+    if not 0 <= rank < ranks:
+        raise UsageError(f"rank is {rank} of {ranks} ranks, expected 0 to {ranks - 1}")
+
+
 class Run:
     """The cursor of a run over a dataset, and the plans of its epochs.
 
@@ -46,10 +58,6 @@ class Run:
         """The plan of the epoch that now begins, from where it begins."""
         self._cursor = self._next
         self._next = Cursor(epoch=self._cursor.epoch + 1, position=0)
-        return self.plan()
-
-    def plan(self) -> Plan:
-        """The plan of the present epoch from the cursor on."""
         return self._plan(self._cursor)
 
     def _plan(self, cursor: Cursor) -> Plan:
@@ -78,10 +86,6 @@ class Run:
     def __len__(self) -> int:
         """The steps of a whole epoch in the present shape."""
         return self._plan(Cursor(epoch=0, position=0)).steps
-
-    def remaining(self) -> int:
-        """The steps that the present epoch has left."""
-        return self.plan().steps
 
     def state_dict(self) -> dict[str, Any]:
         """The state: JSON-able, under 1 KB, the same on every rank."""

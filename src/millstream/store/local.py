@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import tempfile
 from contextlib import suppress
@@ -73,6 +74,14 @@ class LocalStore:
                     os.unlink(name)  # noqa: PTH108
                 raise
         return Path(name)
+
+
+def map_file(path: Path) -> memoryview:
+    """A file's bytes, mapped read-only; the mapping lives as long as views of it do."""
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:  # which cannot be mapped
+            return memoryview(b"")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 class storage_errors:  # noqa: N801 - reads as a clause: with storage_errors(path)

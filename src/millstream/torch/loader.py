@@ -12,7 +12,7 @@ from millstream.errors import UsageError
 from millstream.plan import Plan
 from millstream.reading.dataset import StreamingDataset
 from millstream.reading.reader import Rows
-from millstream.reading.run import Run, Shape
+from millstream.reading.run import Run, Shape, check_rank, drops_last
 from millstream.torch.collate import collate_columns
 from millstream.torch.topology import find_ranks
 
@@ -67,9 +67,7 @@ class StreamingDataLoader(DataLoader[Any]):
         dataset.shuffle = _agreed("shuffle", dataset.shuffle, shuffle)
         drops = _agreed("drop_last", dataset.drop_last, drop_last)
         self._rank, ranks = _rank_of(rank, ranks)
-        shape = Shape(
-            batch_size=batch_size, ranks=ranks, drop_last=ranks > 1 if drops is None else drops
-        )
+        shape = Shape(batch_size=batch_size, ranks=ranks, drop_last=drops_last(drops, ranks))
         self._run = Run(dataset, shape)
         self._batches = _Batches(dataset, self._rank, collate_fn)
         self._engine: dict[str, Any] = {
@@ -186,6 +184,5 @@ def _rank_of(rank: int | None, ranks: int | None) -> tuple[int, int]:
     if rank is None or ranks is None:
         found = find_ranks()
         return found.rank, found.ranks
-    if not 0 <= rank < ranks:
-        raise UsageError(f"rank is {rank} of {ranks} ranks, expected 0 to {ranks - 1}")
+    check_rank(rank, ranks)
     return rank, ranks

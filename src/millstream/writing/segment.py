@@ -8,8 +8,6 @@ is whole.
 from __future__ import annotations
 
 import json
-import mmap
-import os
 import struct
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from millstream.format import Arrays, Blobs, Part, Schema
-from millstream.store.local import storage_errors
+from millstream.store.local import map_file, storage_errors
 
 _LENGTH = struct.Struct("<Q")
 
@@ -122,14 +120,6 @@ def read_segment(path: Path) -> Segment:
         skipped=tuple(Skipped(**some) for some in index["skipped"]),
         first_input=index["first_input"],
     )
-
-
-def map_file(path: Path) -> memoryview:
-    """A file's bytes, mapped read-only; the mapping lives as long as views of it do."""
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:
-            return memoryview(b"")
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def _part(content: memoryview, schema: Schema, value: dict[str, Any]) -> Part:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from millstream.errors import FunctionError, SampleError
-from millstream.format import Codec, Encoder, Identity, Part, Shape, assemble, builtin
+from millstream.format import Codec, Encoder, Identity, Shape, assemble, builtin
 from millstream.store.local import LocalStore, storage_errors
 from millstream.writing.segment import SegmentWriter, Skipped, read_segment
 
@@ -95,12 +95,13 @@ class Work:
             self.store.adopt(temporary, f"chunks/{digest}")
         finally:
             temporary.unlink(missing_ok=True)
+        shapes = {column.field: column.shape for column in chunk.layout.columns}
         return ChunkRecord(
             digest=digest,
             size=chunk.size,
             rows=chunk.layout.rows,
             lead=chunk.layout.lead(),
-            shapes=_shapes(parts),
+            shapes=tuple(map(shapes.get, range(len(chunk.layout.schema.fields)))),
         )
 
 
@@ -166,11 +167,3 @@ def _function_error(error: _Raised, index: int, value: Any) -> FunctionError:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 200 else f"{text[:197]}..."
-
-
-def _shapes(parts: Sequence[Part]) -> tuple[Shape | None, ...]:
-    found: list[Shape | None] = []
-    for field in range(len(parts[0].schema.fields)):
-        shapes = {shape for p in parts if field in p.arrays for shape in p.arrays[field].shapes}
-        found.append(shapes.pop() if len(shapes) == 1 else None)
-    return tuple(found)

@@ -17,27 +17,8 @@ from millstream.errors import CorruptData, UnsupportedError
 from millstream.format.codecs.codec import BlobCodec
 
 _MODES = frozenset(
-    [
-        "1",
-        "L",
-        "P",
-        "RGB",
-        "RGBA",
-        "CMYK",
-        "YCbCr",
-        "LAB",
-        "HSV",
-        "I",
-        "F",
-        "LA",
-        "PA",
-        "RGBX",
-        "RGBa",
-        "La",
-        "I;16",
-        "I;16L",
-        "I;16B",
-    ]
+    {"1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "LA", "PA"}
+    | {"RGBX", "RGBa", "La", "I;16", "I;16L", "I;16B"}
 )
 _LENGTH = struct.Struct("<I")
 

@@ -1,0 +1,43 @@
+"""What users pass, checked and brought into one form; all of it raises UsageError."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from millstream.errors import UsageError
+from millstream.reading.reader import Rows
+
+
+def as_indices(index: Any) -> Rows:
+    """A list or an array of integers, negative ones too, as int64."""
+    array = np.asarray(index)
+    if array.size == 0:
+        return np.zeros(0, np.int64)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise UsageError(
+            f"a dataset is indexed by an integer, a slice, or a list of integers, got {index!r}"
+        )
+    return array.astype(np.int64)
+
+
+def as_names(fields: Any) -> tuple[str, ...]:
+    """A list of field names."""
+    if isinstance(fields, str) or not fields or not all(isinstance(f, str) for f in fields):
+        raise UsageError(f"fields is {fields!r}, expected a list of field names")
+    return tuple(fields)
+
+
+def positive(value: Any) -> int | None:
+    """A whole number from 1 as it is, None for whatever else."""
+    return value if type(value) is int and value > 0 else None
+
+
+def check_order(seed: object, lanes: object, window: object) -> None:
+    """The settings of an order; lanes and window may be None."""
+    if type(seed) is not int:
+        raise UsageError(f"seed is {seed!r}, expected an integer")
+    for name, value in (("lanes", lanes), ("shuffle_window", window)):
+        if value is not None and positive(value) is None:
+            raise UsageError(f"{name} is {value!r}, expected a number from 1, or None")
