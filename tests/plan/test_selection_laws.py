@@ -63,6 +63,12 @@ def test_fractions_that_mean_one_leave_no_row(fractions: list[float], rows: int)
         assert abs(part.rows - fraction / sum(fractions) * total) < 1
 
 
+def test_what_rounding_leaves_goes_to_the_largest_remainder() -> None:
+    # Of 2 rows 0.4 and 1.6: the whole row that is left over belongs to the second part.
+    parts = split(Selection.whole(np.array([2])), [0.2, 0.8], seed=0)
+    assert [part.rows for part in parts] == [0, 2]
+
+
 def test_a_part_joins_what_touches_in_one_copy_of_one_chunk_only() -> None:
     touching = Selection(
         chunk=[0, 0, 1, 1], start=[0, 3, 5, 7], stop=[3, 5, 7, 9], copy=[0, 0, 0, 1]
