@@ -74,5 +74,9 @@ class WorkerDied(MillstreamError, RuntimeError):
     """A worker process ended without an answer: killed, out of memory, or crashed."""
 
 
+class WorkerTimeout(MillstreamError, RuntimeError):
+    """A batch took longer than the loader's `timeout`."""
+
+
 class StateMismatch(MillstreamError, ValueError):
     """A saved state belongs to another dataset or another order; names the setting."""

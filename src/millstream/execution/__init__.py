@@ -1,7 +1,8 @@
 """Run a function over tasks: in this process, or in worker processes. Knows nothing of data."""
 
+from millstream.execution.crew import Crew
 from millstream.execution.inline import Inline
 from millstream.execution.processes import Processes
 from millstream.execution.protocol import Executor, Outcome, Session
 
-__all__ = ["Executor", "Inline", "Outcome", "Processes", "Session"]
+__all__ = ["Crew", "Executor", "Inline", "Outcome", "Processes", "Session"]

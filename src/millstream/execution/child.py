@@ -1,70 +1,50 @@
 """The worker's side: read a task, run it, answer; die with the parent.
 
-Messages are frames of our own between our own processes: an 8-byte length and a pickle. A
-reader thread takes them off the socket at once, so neither side ever waits for the other to
-read; it is also how the end of the parent is noticed in the middle of a task.
+A reader thread takes messages off the socket at once, and a sender thread puts large answers
+onto it, so neither the work nor the parent waits for the other side to read. Small answers are
+in the socket before the next task begins: they outlive this process. The reader is also how the
+end of the parent is noticed in the middle of a task.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import queue
 import signal
 import socket
-import struct
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 from millstream.errors import FunctionError, MillstreamError
+from millstream.execution import wire
 from millstream.execution.protocol import failure
 
-LENGTH = struct.Struct("<Q")
+Messages = queue.SimpleQueue[list[Any]]
 
-
-def send_frame(sock: socket.socket, content: bytes) -> None:
-    """Sends one frame; blocks until it is taken."""
-    sock.sendall(LENGTH.pack(len(content)))
-    sock.sendall(content)
-
-
-def receive_frame(sock: socket.socket) -> bytes | None:
-    """The next frame; None at the end of the stream."""
-    head = _receive(sock, LENGTH.size)
-    return None if head is None else _receive(sock, LENGTH.unpack(head)[0])
-
-
-def _receive(sock: socket.socket, length: int) -> bytes | None:
-    content = bytearray(length)
-    view, at = memoryview(content), 0
-    while at < length:
-        try:
-            count = sock.recv_into(view[at:])
-        except ConnectionError:
-            return None
-        if not count:
-            return None
-        at += count
-    return bytes(content)
+# Fits into a socket's buffer, on every platform, beside another one.
+SMALL = 4_096
 
 
 def main(descriptor: int) -> None:
     """Serves the parent behind a socket until it says to stop or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to decide
+    for stream in (sys.stdout, sys.stderr):  # this process never ends by itself: write lines out
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)
     sock = socket.socket(fileno=descriptor)
-    frames: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(sock, frames), daemon=True).start()
-    folder, path = pickle.loads(frames.get())
+    tasks: Messages = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(sock, tasks), daemon=True).start()
+    folder, path = wire.load(tasks.get())
     sys.path[:] = path
     os.chdir(folder)
-    work = _load(frames.get())
-    while content := frames.get():
-        answer = _answer(*_run(work, content))
-        try:
-            send_frame(sock, answer)
-        except OSError:  # the parent is gone, and nobody wants the answer
-            return
+    work = _load(tasks.get()[0])
+    answers = _Answers(sock)
+    while True:
+        answers.put(_answer(*_run(work, tasks.get())))
 
 
 def _load(content: bytes) -> Any:
@@ -80,27 +60,51 @@ def _load(content: bytes) -> Any:
     return fail
 
 
-def _read(sock: socket.socket, frames: queue.SimpleQueue[bytes]) -> None:
-    while (frame := receive_frame(sock)) is not None:
-        frames.put(frame)
+def _read(sock: socket.socket, tasks: Messages) -> None:
+    while (message := wire.receive(sock)) is not None:
+        tasks.put(message)
     # The parent is gone, whatever the task is doing: nobody wants its result.
     os._exit(1)
 
 
-def _run(work: Any, content: bytes) -> tuple[int, Any, MillstreamError | None]:
-    tag = LENGTH.unpack(content[: LENGTH.size])[0]
+class _Answers:
+    """Sends answers: small ones at once, others from a thread."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket, self._lock = sock, threading.Lock()
+        self._large: Messages = queue.SimpleQueue()
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def put(self, answer: list[wire.Buffer]) -> None:
+        if sum(map(len, answer)) <= SMALL:
+            self._send(answer)
+        else:
+            self._large.put(answer)
+
+    def _work(self) -> None:
+        while True:
+            self._send(self._large.get())
+
+    def _send(self, answer: list[wire.Buffer]) -> None:
+        # If the parent is gone nobody wants the answer, and the reader ends this process.
+        with self._lock, suppress(OSError):
+            wire.send(self._socket, answer)
+
+
+def _run(work: Any, message: list[Any]) -> tuple[int, Any, MillstreamError | None]:
+    tag = int.from_bytes(message[0], "little")
     try:
-        return tag, work(pickle.loads(memoryview(content)[LENGTH.size :])), None
+        return tag, work(pickle.loads(message[1])), None
     except MillstreamError as error:
         return tag, None, error
     except BaseException as error:  # SystemExit too: a task that ends the worker has failed
         return tag, None, failure(error)
 
 
-def _answer(tag: int, value: Any, error: MillstreamError | None) -> bytes:
+def _answer(tag: int, value: Any, error: MillstreamError | None) -> list[wire.Buffer]:
     told = None if error is None else (type(error).__name__, str(error))
     try:
-        return pickle.dumps((tag, value, told), protocol=5)
+        return wire.dump((tag, value, told))
     except Exception as problem:
         told = ("FunctionError", f"a result cannot be pickled: {failure(problem)}")
-        return pickle.dumps((tag, None, told), protocol=5)
+        return wire.dump((tag, None, told))

@@ -1,0 +1,96 @@
+"""Worker processes that do a stream of tasks, whose results come in the order of the tasks."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.connection import wait as wait_readable
+from typing import Any, Generic, TypeVar
+
+from millstream.errors import UsageError, WorkerDied, WorkerTimeout
+from millstream.execution.protocol import Outcome
+from millstream.execution.worker import Worker, pickled
+
+R = TypeVar("R")
+
+
+class Crew(Generic[R]):
+    """So many workers; task n of a stream is done by worker n mod that number.
+
+    ahead: how many tasks a worker may have done, or have to do, beyond what was asked for.
+    Whoever makes one closes it. When a worker has died, nothing but `close` is left to do.
+    """
+
+    def __init__(self, work: Callable[[Any], R], *, workers: int, ahead: int) -> None:
+        if workers < 1 or ahead < 1:
+            raise UsageError(f"{workers} workers, {ahead} tasks ahead; both at least 1")
+        content = pickled(work, "the dataset or a function of its loader")
+        self._most = workers * ahead
+        self._tags = itertools.count()
+        self._workers: list[Worker] = []
+        try:
+            for _ in range(workers):
+                self._workers.append(Worker(content))
+        except BaseException:
+            self.close()
+            raise
+
+    def results(self, tasks: Iterable[Any], *, timeout: float | None = None) -> Iterator[R]:
+        """The result of each task, in order; a later stream makes the rest of this one void.
+
+        Raises what a task raised, in its turn; WorkerDied, which names the worker and its task,
+        as soon as a worker's end is seen; WorkerTimeout when a result takes more than `timeout`
+        seconds from when it is asked for.
+        """
+        todo = enumerate(tasks)
+        under_way: dict[int, Any] = {}  # by tag, in the order of the stream
+        done: dict[int, Outcome[R]] = {}
+        for number, task in itertools.islice(todo, self._most):
+            self._give(number, task, under_way)
+        while under_way:
+            tag, task = next(iter(under_way.items()))
+            deadline = None if timeout is None else time.monotonic() + timeout
+            self._hear(under_way, done, 0)
+            while tag not in done:
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                if not self._hear(under_way, done, left):
+                    raise WorkerTimeout(f"{task} was not there after {timeout:g} seconds")
+            result = done.pop(tag).result()
+            del under_way[tag]
+            for number, later in itertools.islice(todo, 1):
+                self._give(number, later, under_way)
+            yield result
+
+    def _give(self, number: int, task: Any, under_way: dict[int, Any]) -> None:
+        tag = next(self._tags)
+        under_way[tag] = task
+        self._workers[number % len(self._workers)].give(tag, pickled(task, str(task)))
+
+    def _hear(
+        self, under_way: dict[int, Any], done: dict[int, Outcome[R]], timeout: float | None
+    ) -> bool:
+        """Takes what workers have answered; False if none did within the time."""
+        ready: list[Any] = wait_readable(self._workers, timeout)  # type: ignore[arg-type]
+        for worker in ready:
+            outcome = worker.hear()
+            if outcome is None:
+                raise WorkerDied(self._obituary(worker, under_way))
+            if outcome.tag in under_way:  # else it belongs to a stream that was left early
+                done[outcome.tag] = outcome
+        return bool(ready)
+
+    def _obituary(self, worker: Worker, under_way: dict[int, Any]) -> str:
+        worker.end(kill=True)
+        number = self._workers.index(worker)
+        task = next((f"at {under_way[tag]}" for tag in worker.tags if tag in under_way), "idle")
+        return (
+            f"worker {number} of {len(self._workers)} (process {worker.process.pid}) "
+            f"{worker.death()}, {task}"
+        )
+
+    def close(self) -> None:
+        """Ends all workers at once."""
+        for worker in self._workers:
+            worker.end(kill=True)
+        self._workers.clear()

@@ -1,0 +1,103 @@
+"""A worker process, started by exec, and what the parent says to it and hears from it.
+
+It never imports the user's `__main__`: functions travel by cloudpickle, so a script without a
+main guard, a notebook's cell and a lambda all work.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from millstream import errors
+from millstream.errors import MillstreamError, NotPicklable, UnsupportedError
+from millstream.execution import wire
+from millstream.execution.protocol import Outcome
+
+
+def pickled(value: Any, name: str) -> bytes:
+    """A value on its way to a worker; raises NotPicklable, which calls it `name`."""
+    try:
+        content: bytes = cloudpickle.dumps(value, protocol=5)
+    except Exception as error:  # whatever a user's __reduce__ raises
+        raise NotPicklable(
+            f"{name} cannot be sent to a worker process: {type(error).__name__}: {error}. Open "
+            "files, locks and connections inside the function, or use num_workers=0"
+        ) from error
+    return content
+
+
+class Worker:
+    """One process, its socket, and the tags of the tasks it was given, in order.
+
+    work: what it calls on each task, pickled.
+    """
+
+    def __init__(self, work: bytes) -> None:
+        if sys.platform == "win32":
+            raise UnsupportedError("worker processes need Linux or macOS; use num_workers=0")
+        ours, theirs = socket.socketpair()
+        with theirs:
+            # The package may not be installed: the worker finds it where this process did.
+            place = str(Path(errors.__file__).parents[1])
+            code = (
+                f"import sys; sys.path.insert(0, {place!r}); "
+                f"from millstream.execution.child import main; main({theirs.fileno()})"
+            )
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", code], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+            )
+        self.socket = ours
+        self.tags: deque[int] = deque()
+        with suppress(OSError):  # it died at once: its first answer will be the end of the stream
+            wire.send(ours, wire.dump((str(Path.cwd()), sys.path)))
+            wire.send(ours, [work])
+
+    def fileno(self) -> int:
+        """Of the socket: readable when there is an answer, or when the process has ended."""
+        return self.socket.fileno()
+
+    def give(self, tag: int, task: bytes) -> None:
+        """Sends a task, pickled."""
+        self.tags.append(tag)
+        with suppress(OSError):
+            wire.send(self.socket, [tag.to_bytes(8, "little"), task])
+
+    def hear(self) -> Outcome[Any] | None:
+        """The next answer, blocking; None if the process has ended."""
+        message = wire.receive(self.socket)
+        if message is None:
+            return None
+        tag, value, told = wire.load(message)
+        self.tags.remove(tag)
+        return Outcome(tag=tag, value=value, error=told and _error(*told))
+
+    def end(self, *, kill: bool) -> None:
+        """Ends the process; an idle one sees the end of its socket."""
+        if kill:
+            self.process.kill()
+        self.socket.close()
+        self.process.wait()
+
+    def death(self) -> str:
+        """How the process ended, in words."""
+        code = self.process.returncode
+        if code is None or code >= 0:
+            return f"ended by itself, with exit code {code}"
+        name = signal.Signals(-code).name if -code in list(signal.Signals) else f"signal {-code}"
+        hint = " (was the machine out of memory?)" if -code == signal.SIGKILL else ""
+        return f"was ended by {name}{hint}"
+
+
+def _error(name: str, message: str) -> MillstreamError:
+    kind = getattr(errors, name, errors.FunctionError)
+    error: MillstreamError = kind(message)
+    return error
