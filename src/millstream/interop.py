@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from millstream.errors import UnsupportedError
@@ -41,6 +42,21 @@ class TorchSide(Protocol):
 
     def tensor(self, array: npt.NDArray[Any], dtype: str) -> Any:
         """The inverse of `bits`; shares the memory of the array."""
+
+    def default_collate(self, values: Sequence[Any]) -> Any:
+        """What torch makes of a batch of values; raises what it raises."""
+
+    def cheap_pickles(self) -> None:
+        """From now on this process pickles plain tensors as arrays, beside the pickle."""
+
+    def seed(self, key: int) -> None:
+        """Seeds the CPU generator."""
+
+    def random_state(self) -> Any:
+        """The state of the CPU generator."""
+
+    def set_random_state(self, state: Any) -> None:
+        """Takes a state back."""
 
     def register_iterable(self, cls: type) -> None:
         """Makes a class an IterableDataset by isinstance."""

@@ -36,23 +36,30 @@ def main(descriptor: int) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)
     sock = socket.socket(fileno=descriptor)
+    # Whatever the work forks must not hold the socket open: its end says that this process died.
+    os.register_at_fork(after_in_child=sock.close)
     tasks: Messages = queue.SimpleQueue()
     threading.Thread(target=_read, args=(sock, tasks), daemon=True).start()
-    folder, path = wire.load(tasks.get())
+    folder, path, number = wire.load(tasks.get())
     sys.path[:] = path
     os.chdir(folder)
-    work = _load(tasks.get()[0])
+    work = _begin(tasks.get()[0], number)
     answers = _Answers(sock)
     while True:
         answers.put(_answer(*_run(work, tasks.get())))
 
 
-def _load(content: bytes) -> Any:
-    """The function to call; if it cannot be loaded here, one that says so for every task."""
+def _begin(content: bytes, number: int) -> Any:
+    """The function to call; if it cannot be had here, one that says so for every task."""
     try:
-        return pickle.loads(content)
+        begin = pickle.loads(content)
     except BaseException as error:
         text = f"the function cannot be loaded in a worker process: {failure(error)}"
+    else:
+        try:
+            return begin(number)
+        except BaseException as error:
+            text = f"worker {number} cannot begin: {failure(error)}"
 
     def fail(task: object) -> None:
         raise FunctionError(text)

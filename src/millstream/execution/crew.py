@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import wait as wait_readable
@@ -18,31 +19,49 @@ R = TypeVar("R")
 class Crew(Generic[R]):
     """So many workers; task n of a stream is done by worker n mod that number.
 
-    ahead: how many tasks a worker may have done, or have to do, beyond what was asked for.
-    Whoever makes one closes it. When a worker has died, nothing but `close` is left to do.
+    begin: called once in each worker, with the worker's number, for the function that does its
+    tasks. ahead: how many tasks a worker may have done, or have to do, beyond what was asked for.
+    Whoever makes one closes it.
     """
 
-    def __init__(self, work: Callable[[Any], R], *, workers: int, ahead: int) -> None:
+    def __init__(
+        self, begin: Callable[[int], Callable[[Any], R]], *, workers: int, ahead: int
+    ) -> None:
         if workers < 1 or ahead < 1:
             raise UsageError(f"{workers} workers, {ahead} tasks ahead; both at least 1")
-        content = pickled(work, "the dataset or a function of its loader")
+        content = pickled(begin, "the dataset or a function of its loader")
         self._most = workers * ahead
         self._tags = itertools.count()
+        self._owner = os.getpid()
         self._workers: list[Worker] = []
         try:
-            for _ in range(workers):
-                self._workers.append(Worker(content))
+            for number in range(workers):
+                self._workers.append(Worker(content, number))
         except BaseException:
             self.close()
             raise
+
+    @property
+    def usable(self) -> bool:
+        """Whether a stream may begin: all workers were alive, and are this process's own."""
+        return bool(self._workers) and os.getpid() == self._owner
 
     def results(self, tasks: Iterable[Any], *, timeout: float | None = None) -> Iterator[R]:
         """The result of each task, in order; a later stream makes the rest of this one void.
 
         Raises what a task raised, in its turn; WorkerDied, which names the worker and its task,
         as soon as a worker's end is seen; WorkerTimeout when a result takes more than `timeout`
-        seconds from when it is asked for.
+        seconds from when it is asked for. After any of these the workers are gone.
         """
+        try:
+            yield from self._results(tasks, timeout)
+        except GeneratorExit:  # the stream is left early: what is under way will not be heard
+            raise
+        except BaseException:  # also between two halves of a message
+            self.close()
+            raise
+
+    def _results(self, tasks: Iterable[Any], timeout: float | None) -> Iterator[R]:
         todo = enumerate(tasks)
         under_way: dict[int, Any] = {}  # by tag, in the order of the stream
         done: dict[int, Outcome[R]] = {}
@@ -50,12 +69,7 @@ class Crew(Generic[R]):
             self._give(number, task, under_way)
         while under_way:
             tag, task = next(iter(under_way.items()))
-            deadline = None if timeout is None else time.monotonic() + timeout
-            self._hear(under_way, done, 0)
-            while tag not in done:
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                if not self._hear(under_way, done, left):
-                    raise WorkerTimeout(f"{task} was not there after {timeout:g} seconds")
+            self._await(tag, task, under_way, done, timeout)
             result = done.pop(tag).result()
             del under_way[tag]
             for number, later in itertools.islice(todo, 1):
@@ -66,6 +80,22 @@ class Crew(Generic[R]):
         tag = next(self._tags)
         under_way[tag] = task
         self._workers[number % len(self._workers)].give(tag, pickled(task, str(task)))
+
+    def _await(
+        self,
+        tag: int,
+        task: Any,
+        under_way: dict[int, Any],
+        done: dict[int, Outcome[R]],
+        timeout: float | None,
+    ) -> None:
+        """Returns when the task is done; what others have answered is taken on the way."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        self._hear(under_way, done, 0)
+        while tag not in done:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not self._hear(under_way, done, left):
+                raise WorkerTimeout(f"{task} was not there after {timeout:g} seconds")
 
     def _hear(
         self, under_way: dict[int, Any], done: dict[int, Outcome[R]], timeout: float | None
@@ -82,15 +112,14 @@ class Crew(Generic[R]):
 
     def _obituary(self, worker: Worker, under_way: dict[int, Any]) -> str:
         worker.end(kill=True)
-        number = self._workers.index(worker)
+        number, workers = self._workers.index(worker), len(self._workers)
         task = next((f"at {under_way[tag]}" for tag in worker.tags if tag in under_way), "idle")
         return (
-            f"worker {number} of {len(self._workers)} (process {worker.process.pid}) "
-            f"{worker.death()}, {task}"
+            f"worker {number} of {workers} (process {worker.process.pid}) {worker.death()}, {task}"
         )
 
     def close(self) -> None:
         """Ends all workers at once."""
-        for worker in self._workers:
+        workers, self._workers = self._workers, []
+        for worker in workers:
             worker.end(kill=True)
-        self._workers.clear()

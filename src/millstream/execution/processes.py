@@ -36,7 +36,7 @@ class Processes:
     @contextmanager
     def open(self, work: Callable[[Any], R]) -> Iterator[Session[R]]:
         """A session of worker processes; raises NotPicklable if `work` cannot travel."""
-        pool: _Pool[R] = _Pool(pickled(work, "the function"), self.workers)
+        pool: _Pool[R] = _Pool(pickled(_Always(work), "the function"), self.workers)
         try:
             yield pool
         except BaseException:
@@ -46,15 +46,25 @@ class Processes:
             pool.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Always(Generic[R]):
+    """Begins with the same function in every worker."""
+
+    work: Callable[[Any], R]
+
+    def __call__(self, number: int) -> Callable[[Any], R]:
+        return self.work
+
+
 class _Pool(Generic[R]):
-    def __init__(self, work: bytes, workers: int) -> None:
-        self._work = work
+    def __init__(self, begin: bytes, workers: int) -> None:
+        self._begin = begin
         self._workers: list[Worker] = []
         self._contents: dict[int, bytes] = {}
         self._ended: deque[Outcome[R]] = deque()
         try:
-            for _ in range(workers):
-                self._workers.append(Worker(work))
+            for number in range(workers):
+                self._workers.append(Worker(begin, number))
         except BaseException:
             self.kill()
             self.close()
@@ -91,8 +101,8 @@ class _Pool(Generic[R]):
     def _bury(self, worker: Worker) -> None:
         """A worker is gone: the task it ran has failed, the next one goes to another worker."""
         worker.end(kill=True)
-        self._workers.remove(worker)
-        self._workers.append(Worker(self._work))
+        number = self._workers.index(worker)
+        self._workers[number] = Worker(self._begin, number)
         if worker.tags:
             running = worker.tags.popleft()
             del self._contents[running]

@@ -6,6 +6,7 @@ main guard, a notebook's cell and a lambda all work.
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -38,10 +39,11 @@ def pickled(value: Any, name: str) -> bytes:
 class Worker:
     """One process, its socket, and the tags of the tasks it was given, in order.
 
-    work: what it calls on each task, pickled.
+    begin: a pickled function that the process calls once, with its number, for the function
+    that it then calls on each task.
     """
 
-    def __init__(self, work: bytes) -> None:
+    def __init__(self, begin: bytes, number: int) -> None:
         if sys.platform == "win32":
             raise UnsupportedError("worker processes need Linux or macOS; use num_workers=0")
         ours, theirs = socket.socketpair()
@@ -56,10 +58,11 @@ class Worker:
                 [sys.executable, "-c", code], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
             )
         self.socket = ours
+        self._owner = os.getpid()
         self.tags: deque[int] = deque()
         with suppress(OSError):  # it died at once: its first answer will be the end of the stream
-            wire.send(ours, wire.dump((str(Path.cwd()), sys.path)))
-            wire.send(ours, [work])
+            wire.send(ours, wire.dump((str(Path.cwd()), sys.path, number)))
+            wire.send(ours, [begin])
 
     def fileno(self) -> int:
         """Of the socket: readable when there is an answer, or when the process has ended."""
@@ -81,11 +84,16 @@ class Worker:
         return Outcome(tag=tag, value=value, error=told and _error(*told))
 
     def end(self, *, kill: bool) -> None:
-        """Ends the process; an idle one sees the end of its socket."""
-        if kill:
+        """Ends the process; an idle one sees the end of its socket.
+
+        In a fork of the process that started it nothing ends: only the socket's copy is closed.
+        """
+        owned = os.getpid() == self._owner
+        if kill and owned:
             self.process.kill()
         self.socket.close()
-        self.process.wait()
+        if owned:
+            self.process.wait()
 
     def death(self) -> str:
         """How the process ended, in words."""

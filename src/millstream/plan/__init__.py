@@ -5,16 +5,19 @@ from millstream.plan.cursor import Cursor, restore, state
 from millstream.plan.order import Epoch, Order, default_lanes, default_window
 from millstream.plan.permute import derive, mix, permute, shuffled, unpermute
 from millstream.plan.plan import Plan, When
+from millstream.plan.proof import CoverageReport, Tally
 from millstream.plan.randomness import generator, generator_for_row
 from millstream.plan.selection import Selection, split, subsample
 
 __all__ = [
     "Coverage",
+    "CoverageReport",
     "Cursor",
     "Epoch",
     "Order",
     "Plan",
     "Selection",
+    "Tally",
     "When",
     "default_lanes",
     "default_window",

@@ -85,10 +85,19 @@ class Plan:
             rank=position % self.ranks,
         )
 
-    def coverage(self, first_step: int, last_step: int) -> Coverage:
-        """What all ranks together read in the steps first_step to last_step - 1."""
-        total, end = Coverage(), self.after(last_step)
-        for at in range(self.after(first_step), end, COVERAGE_BLOCK):
-            positions = np.arange(at, min(at + COVERAGE_BLOCK, end), dtype=np.int64)
+    def coverage(self, first_step: int, last_step: int, rank: int | None = None) -> Coverage:
+        """What one rank, or all together, read in the steps first_step to last_step - 1."""
+        start, end = self.after(first_step), self.after(last_step)
+        stride = 1 if rank is None else self.ranks
+        first = start if rank is None else start + (rank - start) % self.ranks
+        total = Coverage()
+        for at in range(first, end, COVERAGE_BLOCK * stride):
+            stop = min(at + COVERAGE_BLOCK * stride, end)
+            positions = np.arange(at, stop, stride, dtype=np.int64)
             total += Coverage.of(positions, self.epoch.rows(positions))
         return total
+
+    def steps_of(self, rank: int) -> int:
+        """The steps that give a rank at least one position: all, or all but the last."""
+        steps = self.steps
+        return steps - 1 if steps and not len(self.positions(steps - 1, rank)) else steps

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from millstream.plan import Plan
-from millstream.reading.run import Ordered, Run, Shape
+from millstream.plan import CoverageReport, Plan
+from millstream.reading.run import Ordered, Run, Shape, covered
 from millstream.reading.source import Source
 
 
@@ -19,23 +19,33 @@ class Batches:
     """
 
     def __init__(self, dataset: Ordered, source: Source, shape: Shape, rank: int) -> None:
-        self._source, self._rank = source, rank
-        self._run = Run(dataset, shape)
+        self._source = source
+        self._run = Run(dataset, shape, rank)
 
     def __iter__(self) -> Iterator[Any]:
         return self._epoch(self._run.start())
 
     def _epoch(self, plan: Plan) -> Iterator[Any]:
-        for step in range(plan.steps):
-            rows = plan.batch(step, self._rank)
-            batch = self._source.rebuild(self._source.columns(rows)) if len(rows) else None
-            self._run.finish(plan, step)
-            if batch is not None:
-                yield batch
+        for step in range(plan.steps_of(self._run.rank)):
+            positions = plan.positions(step, self._run.rank)
+            read = self._source.read(plan.epoch.rows(positions))
+            batch = self._source.rebuild(read.columns())
+            self._run.deliver(plan, step, covered(positions, read.taken))
+            yield batch
+        self._run.end(plan)
 
     def __len__(self) -> int:
-        """The steps of a whole epoch."""
+        """The batches of a whole epoch."""
         return len(self._run)
+
+    @property
+    def remaining(self) -> int:
+        """The batches that are left of the epoch where the run stands."""
+        return self._run.remaining
+
+    def coverage(self) -> CoverageReport:
+        """Whether the epoch that was iterated last gave just the planned rows up to here."""
+        return self._run.coverage()
 
     def set_epoch(self, epoch: int) -> None:
         """The next `iter` gives this epoch."""

@@ -135,7 +135,8 @@ class StreamingDataset:
             return self._several(np.arange(*index.indices(len(self)), dtype=np.int64))
         if isinstance(index, int | np.integer) and not isinstance(index, bool):
             row = self._rows(np.array([index], np.int64))
-            return self._transforms(next(self._source.samples(row)), self._row_rng(int(row[0])))
+            sample = next(self._source.read(row).samples())
+            return self._transforms(sample, self._row_rng(int(row[0])))
         return self._several(as_indices(index))
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
@@ -148,7 +149,7 @@ class StreamingDataset:
         rows = self._rows(indices)
         return [
             self._transforms(sample, self._row_rng(row))
-            for row, sample in zip(rows.tolist(), self._source.samples(rows), strict=True)
+            for row, sample in zip(rows.tolist(), self._source.read(rows).samples(), strict=True)
         ]
 
     def _is_overridden(self) -> bool:
@@ -185,7 +186,7 @@ class StreamingDataset:
         for start in range(0, len(mine), BLOCK_ROWS):
             block = mine[start : start + BLOCK_ROWS]
             positions = np.arange(block.start, block.stop, block.step, dtype=np.int64)
-            yield from self.samples_at(epoch, positions, order.rows(positions))
+            yield from self.samples_at(epoch, positions, order.rows(positions))[0]
 
     def set_epoch(self, epoch: int) -> None:
         """The next `iter` gives this epoch.
@@ -195,13 +196,18 @@ class StreamingDataset:
         """
         self._epoch = epoch
 
-    def samples_at(self, epoch: int, positions: Rows, rows: Rows) -> Iterator[Any]:
-        """The samples of rows (numbers in the version), which have these positions in an epoch."""
+    def samples_at(self, epoch: int, positions: Rows, rows: Rows) -> tuple[Iterator[Any], Rows]:
+        """The samples of rows (numbers in the version), which have these positions in an epoch.
+
+        And which rows they really are: as the reader took them from the chunks, or, where a
+        `__getitem__` is overridden, those that it was called for.
+        """
         if self._is_overridden():
-            yield from (self[index] for index in self._indices_of(rows))
-            return
-        for position, sample in zip(positions.tolist(), self._source.samples(rows), strict=True):
-            yield self._transforms(sample, self._position_rng(epoch, position))
+            return (self[index] for index in self._indices_of(rows)), rows
+        read = self._source.read(rows)
+        pairs = zip(positions.tolist(), read.samples(), strict=True)
+        apply, rng = self._transforms, self._position_rng
+        return (apply(sample, rng(epoch, position)) for position, sample in pairs), read.taken
 
     def _indices_of(self, rows: Rows) -> list[int]:
         """An index into this dataset for each row of the version, for an overridden method."""
@@ -224,11 +230,20 @@ class StreamingDataset:
 
     # Its order ------------------------------------------------------------------------------
 
-    def order(self, ranks: int, saved: Mapping[str, Any] | None = None) -> Order:
-        """The order on so many ranks; what was left open is taken from saved settings."""
+    def order(
+        self,
+        ranks: int,
+        saved: Mapping[str, Any] | None = None,
+        *,
+        shuffle: bool | None = None,
+    ) -> Order:
+        """The order on so many ranks; what was left open is taken from saved settings.
+
+        shuffle: None for what the dataset was told.
+        """
         saved = saved or {}
         chunks = len(self._source.chunk_rows)
-        shuffle = bool(self.shuffle)
+        shuffle = bool(self.shuffle if shuffle is None else shuffle)
         lanes = self._lanes or positive(saved.get("lanes"))
         lanes = lanes or default_lanes(shuffle=shuffle, chunks=chunks, ranks=ranks)
         window = self._window or positive(saved.get("window"))

@@ -28,9 +28,13 @@ class Chunks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """The wanted rows of one chunk: their numbers in it, and where they go in the batch."""
+    """The wanted rows of one chunk: their numbers in it, and where they go in the batch.
+
+    first: the number in the version of the chunk's first row.
+    """
 
     view: ChunkView
+    first: int
     rows: Rows
     places: Rows
 
@@ -50,13 +54,18 @@ class Reader:
         self._chunks, self._dtypes = chunks, dtypes
         self._ends = np.cumsum(table.rows, dtype=np.int64)
 
-    def read(self, rows: Rows, fields: Sequence[int]) -> list[Values]:
+    def read(self, rows: Rows, fields: Sequence[int]) -> tuple[list[Values], Rows]:
         """The wanted fields of rows (int64, in any order, repeats allowed), in that order.
 
-        Nothing is read of other fields, but for those that share a blob with a wanted one.
+        And which rows these really are: their numbers, as they were taken from the chunks that
+        were opened; -1 where nothing was. Nothing is read of other fields, but for those that
+        share a blob with a wanted one.
         """
         runs = self._runs(rows)
-        return [self._field(field, runs, len(rows)) for field in fields]
+        taken = np.full(len(rows), -1, np.int64)
+        for run in runs:
+            taken[run.places] = run.first + run.rows
+        return [self._field(field, runs, len(rows)) for field in fields], taken
 
     def _runs(self, rows: Rows) -> list[_Run]:
         chunks = np.searchsorted(self._ends, rows, side="right")
@@ -67,7 +76,7 @@ class Reader:
         for part in np.split(places, borders) if len(rows) else []:
             chunk = int(chunks[part[0]])
             before = int(self._ends[chunk - 1]) if chunk else 0
-            runs.append(_Run(self._chunks.view(chunk), rows[part] - before, part))
+            runs.append(_Run(self._chunks.view(chunk), before, rows[part] - before, part))
         return runs
 
     def _field(self, field: int, runs: Sequence[_Run], count: int) -> Values:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from millstream.errors import UsageError
-from millstream.plan import Cursor, Order, Plan, restore, state
+from millstream.plan import Coverage, CoverageReport, Cursor, Order, Plan, Tally, restore, state
+from millstream.reading.reader import Rows
 
 
 class Ordered(Protocol):
@@ -17,8 +18,17 @@ class Ordered(Protocol):
     def version_digest(self) -> str:
         """Names the version of the data."""
 
-    def order(self, ranks: int, saved: Mapping[str, Any] | None = None) -> Order:
-        """The order on so many ranks; settings that were left open are taken from `saved`."""
+    def order(
+        self,
+        ranks: int,
+        saved: Mapping[str, Any] | None = None,
+        *,
+        shuffle: bool | None = None,
+    ) -> Order:
+        """The order on so many ranks; settings that were left open are taken from `saved`.
+
+        shuffle: None for what the dataset was told.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,61 +51,92 @@ def check_rank(rank: int, ranks: int) -> None:
         raise UsageError(f"rank is {rank} of {ranks} ranks, expected 0 to {ranks - 1}")
 
 
+def covered(positions: Rows, taken: Rows) -> Coverage:
+    """Of a batch whose positions were given the rows `taken`; -1 is none."""
+    there = taken >= 0
+    return Coverage.of(positions[there], taken[there])
+
+
 class Run:
-    """The cursor of a run over a dataset, and the plans of its epochs.
+    """The cursor of a rank's run over a dataset, and the plans of its epochs.
 
     A batch is done when `finish` is called for it. Every `start` begins the next epoch, but the
     first after `load_state_dict`, which goes on where that state was.
     """
 
-    def __init__(self, dataset: Ordered, shape: Shape) -> None:
-        self._dataset, self.shape = dataset, shape
-        self._order = dataset.order(shape.ranks)
-        self._cursor = Cursor(epoch=0, position=0)
-        self._next = self._cursor
+    def __init__(
+        self, dataset: Ordered, shape: Shape, rank: int, *, shuffle: bool | None = None
+    ) -> None:
+        self._dataset, self.shape, self.rank = dataset, shape, rank
+        self.shuffle = shuffle
+        self.order = dataset.order(shape.ranks, shuffle=shuffle)
+        self._cursor = self._next = Cursor(epoch=0, position=0)
+        self._tally: Tally | None = None
 
     def start(self) -> Plan:
         """The plan of the epoch that now begins, from where it begins."""
         self._cursor = self._next
         self._next = Cursor(epoch=self._cursor.epoch + 1, position=0)
-        return self._plan(self._cursor)
+        plan = self._plan(self._cursor)
+        self._tally = Tally(plan, self.rank)
+        return plan
 
     def _plan(self, cursor: Cursor) -> Plan:
         return Plan(
-            epoch=self._order.epoch(cursor.epoch),
+            epoch=self.order.epoch(cursor.epoch),
             batch_size=self.shape.batch_size,
             ranks=self.shape.ranks,
             drop_last=self.shape.drop_last,
             start=cursor.position,
         )
 
-    def finish(self, plan: Plan, step: int) -> None:
-        """Step `step` of the plan is done; the last one ends the epoch."""
-        epoch = plan.epoch.number
-        last = step + 1 >= plan.steps
-        self._cursor = (
-            Cursor(epoch=epoch + 1, position=0)
-            if last
-            else Cursor(epoch=epoch, position=plan.after(step + 1))
-        )
+    def deliver(self, plan: Plan, step: int, delivered: Coverage) -> None:
+        """Step `step` of the plan is done, and gave this; the last one ends the epoch."""
+        if self._tally is not None:
+            self._tally.add(step, delivered)
+        if step + 1 < plan.steps:
+            epoch = plan.epoch.number
+            self._cursor = Cursor(epoch=epoch, position=plan.after(step + 1))
+        else:
+            self.end(plan)
+
+    def end(self, plan: Plan) -> None:
+        """Nothing is left of the plan."""
+        self._cursor = Cursor(epoch=plan.epoch.number + 1, position=0)
 
     def set_epoch(self, epoch: int) -> None:
-        """The next `start` begins this epoch."""
-        self._next = Cursor(epoch=epoch, position=0)
+        """The next `start` begins this epoch.
+
+        A state that was loaded and is in this very epoch still goes on where it was: a training
+        loop that calls this before each epoch loses nothing when it is resumed.
+        """
+        if self._next.epoch != epoch:
+            self._next = Cursor(epoch=epoch, position=0)
+        self._cursor = self._next
 
     def __len__(self) -> int:
-        """The steps of a whole epoch in the present shape."""
-        return self._plan(Cursor(epoch=0, position=0)).steps
+        """The steps of a whole epoch in the present shape that give this rank a batch."""
+        return self._plan(Cursor(epoch=0, position=0)).steps_of(self.rank)
+
+    @property
+    def remaining(self) -> int:
+        """The batches that are left of the epoch where the run stands."""
+        return self._plan(self._cursor).steps_of(self.rank)
+
+    def coverage(self) -> CoverageReport:
+        """What was delivered since `start`, against the plan; UsageError before the first."""
+        if self._tally is None:
+            raise UsageError("nothing was delivered yet: coverage() is of the epoch iterated last")
+        return self._tally.report()
 
     def state_dict(self) -> dict[str, Any]:
         """The state: JSON-able, under 1 KB, the same on every rank."""
-        return state(self._cursor, self._order.settings(), self._dataset.version_digest)
+        return state(self._cursor, self.order.settings(), self._dataset.version_digest)
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Goes on from a state at the next `start`; raises StateMismatch or UsageError."""
         settings = saved.get("order") if isinstance(saved, Mapping) else None
-        order = self._dataset.order(
-            self.shape.ranks, settings if isinstance(settings, Mapping) else None
-        )
+        known = settings if isinstance(settings, Mapping) else None
+        order = self._dataset.order(self.shape.ranks, known, shuffle=self.shuffle)
         self._cursor = restore(saved, order.settings(), self._dataset.version_digest)
-        self._order, self._next = order, self._cursor
+        self.order, self._next = order, self._cursor

@@ -13,8 +13,8 @@ from millstream.format import Field, Manifest, bind, builtin, rebuilder
 from millstream.format.codecs import ArrayCodec
 from millstream.format.tree import Tree
 from millstream.reading.chunks import MappedChunks
-from millstream.reading.decoding import Decode, make_decoders
-from millstream.reading.reader import Array, Reader, Rows
+from millstream.reading.decoding import Decode, Decoder, make_decoders
+from millstream.reading.reader import Array, Reader, Rows, Values
 from millstream.reading.versions import load_version
 from millstream.store import LocalStore
 
@@ -65,23 +65,42 @@ class Source:
         """The rows of each chunk, int64."""
         return self.manifest.chunks.rows.astype(np.int64)
 
-    def samples(self, rows: Rows) -> Iterator[Any]:
-        """The samples of rows, in that order, decoded as they are asked for."""
-        stored = self._reader.read(rows, self._numbers)
-        if not stored:
-            return iter([self._rebuild([]) for _ in rows])
-        pairs = zip(self._decoders, stored, strict=True)
-        leaves = zip(*[decoder.values(values) for decoder, values in pairs], strict=True)
-        return map(self._rebuild, leaves)
+    def read(self, rows: Rows) -> StoredRows:
+        """Rows by their numbers (int64, in any order, repeats allowed), read and verified."""
+        stored, taken = self._reader.read(rows, self._numbers)
+        return StoredRows(self, stored, taken)
 
-    def columns(self, rows: Rows) -> list[Array | list[Any]]:
-        """The fields of rows: an array (len(rows), *shape) where there is one, else a list."""
-        stored = self._reader.read(rows, self._numbers)
-        return [d.batch(values) for d, values in zip(self._decoders, stored, strict=True)]
+    def beside_decoders(self, stored: Sequence[Values]) -> Iterator[tuple[Decoder, Values]]:
+        """Each field's values beside what decodes them."""
+        return zip(self._decoders, stored, strict=True)
 
     def rebuild(self, leaves: Sequence[Any]) -> Any:
         """A sample's structure around one thing a field."""
         return self._rebuild(leaves)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredRows:
+    """Some rows, not yet decoded. taken: the numbers of the rows that these really are."""
+
+    source: Source
+    stored: Sequence[Values]
+    taken: Rows
+
+    def samples(self) -> Iterator[Any]:
+        """The samples, decoded as they are asked for."""
+        if not self.stored:
+            return iter([self.source.rebuild([]) for _ in self.taken])
+        fields = [
+            decoder.values(values) for decoder, values in self.source.beside_decoders(self.stored)
+        ]
+        return map(self.source.rebuild, zip(*fields, strict=True))
+
+    def columns(self) -> list[Array | list[Any]]:
+        """The fields: an array (rows, *shape) where there is one, else a list."""
+        return [
+            decoder.batch(values) for decoder, values in self.source.beside_decoders(self.stored)
+        ]
 
 
 def _reopen(store: LocalStore, version: int, reading: Reading, digest: str) -> Source:

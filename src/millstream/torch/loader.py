@@ -2,42 +2,69 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset, default_collate, get_worker_info
+from torch.utils.data import DataLoader, default_collate
 
 from millstream.errors import UsageError
-from millstream.plan import Plan
+from millstream.plan import CoverageReport
 from millstream.reading.dataset import StreamingDataset
-from millstream.reading.reader import Rows
 from millstream.reading.run import Run, Shape, check_rank, drops_last
-from millstream.torch.collate import collate_columns
-from millstream.torch.topology import find_ranks
+from millstream.reading.steps import Maker
+from millstream.torch.engine import Engine, EpochIterator
+from millstream.torch.topology import Ranks, find_ranks
+
+logger = logging.getLogger("millstream")
 
 
 class StreamingDataLoader(DataLoader[Any]):
     """Batches of a StreamingDataset for this rank, in the computable order of the run.
 
-    A batch is done when `next()` has returned it. Every `iter()` starts the next epoch, but the
-    first after `load_state_dict`, which goes on at the next batch. A state may be loaded with
-    any number of ranks and workers and any batch size.
+    A batch is done when `next()` has returned it; what workers have made beyond that never
+    counts. Every `iter()` starts the next epoch, but the first after `load_state_dict`, which
+    goes on at the next batch; a loop that was left early does not go on; an iterator ends when
+    there is a newer one. A state may be loaded with any number of ranks and workers and any
+    batch size.
+
+    Before a batch is made by functions of the user's (a transform, a `__getitem__`, a
+    `collate_fn`), `random`, `numpy.random` and torch are seeded from (seed, epoch, first
+    position of the batch, rank), whoever makes it; the states of this process stay as they are.
 
     Args:
         dataset: What to load. A transform or an overridden `__getitem__` is applied.
         batch_size: Samples a batch on each rank.
         shuffle: None: as the dataset says. UsageError if the dataset was told the contrary.
-        num_workers: Processes that make batches; 0 makes them in this one.
+        num_workers: Processes that make batches; 0 makes them in this one. They are started by
+            exec and do not import the main script: it needs no main guard.
         collate_fn: From a list of samples to a batch; by default what torch's default_collate
             makes, straight from the columns.
+        pin_memory: Whether tensors are copied to page-locked memory, for accelerators.
         drop_last: None: as the dataset says, and if it says nothing, when there are several
             ranks.
+        timeout: Seconds that a batch of a worker may take from when it is asked for; 0: any.
+        worker_init_fn: Called in each worker once, with the worker's number.
+        generator: Only its initial seed is used: it takes the place of the dataset's seed for
+            the random states that functions find. The order is the dataset's.
+        prefetch_factor: Batches that each worker makes ahead; 2 by default.
+        persistent_workers: Whether workers are kept from one epoch to the next.
         rank, ranks: This process among those that train; found from torch.distributed or the
             launcher if not given.
 
-    The other arguments are those of torch.utils.data.DataLoader; `sampler` and `batch_sampler`
-    raise UsageError.
+    `sampler` and `batch_sampler` raise UsageError; `multiprocessing_context` and
+    `in_order=False` change nothing and warn; `pin_memory_device` is torch's.
+
+    Raises, when iterated:
+        WorkerDied: A worker has ended; names it and the batch it was at.
+        WorkerTimeout: A batch took longer than `timeout`.
+        FunctionError: A transform, a `__getitem__`, the `collate_fn` or `worker_init_fn` raised.
+        NotPicklable: The dataset or a function cannot be sent to a worker.
+        UsageError: The samples have no default batch.
+        CorruptData: Bytes of the dataset are not what was written.
     """
 
     def __init__(
@@ -57,58 +84,94 @@ class StreamingDataLoader(DataLoader[Any]):
         generator: torch.Generator | None = None,
         *,
         prefetch_factor: int | None = None,
+        persistent_workers: bool = False,
         pin_memory_device: str = "",
+        in_order: bool = True,
         rank: int | None = None,
         ranks: int | None = None,
     ) -> None:
         _refuse_samplers(sampler, batch_sampler)
-        if type(batch_size) is not int or batch_size < 1:
-            raise UsageError(f"batch_size is {batch_size!r}, expected a number from 1")
-        dataset.shuffle = _agreed("shuffle", dataset.shuffle, shuffle)
+        _check(dataset, batch_size, num_workers, prefetch_factor, persistent_workers, timeout)
+        _warn_of_what_does_nothing(multiprocessing_context, in_order)
         drops = _agreed("drop_last", dataset.drop_last, drop_last)
-        self._rank, ranks = _rank_of(rank, ranks)
-        shape = Shape(batch_size=batch_size, ranks=ranks, drop_last=drops_last(drops, ranks))
-        self._run = Run(dataset, shape)
-        self._batches = _Batches(dataset, self._rank, collate_fn)
-        self._engine: dict[str, Any] = {
-            "num_workers": num_workers,
-            "pin_memory": pin_memory,
-            "timeout": timeout,
-            "worker_init_fn": worker_init_fn,
-            "multiprocessing_context": multiprocessing_context,
-            "generator": generator,
-            "prefetch_factor": prefetch_factor,
-            "pin_memory_device": pin_memory_device,
-        }
+        self._found = _rank_of(rank, ranks)
+        shape = Shape(
+            batch_size=batch_size,
+            ranks=self._found.ranks,
+            drop_last=drops_last(drops, self._found.ranks),
+        )
+        shuffle = _agreed("shuffle", dataset.shuffle, shuffle)
+        self._run = Run(dataset, shape, self._found.rank, shuffle=shuffle)
+        self._engine = Engine(
+            Maker(
+                dataset=dataset,
+                rank=self._found.rank,
+                seed=dataset.seed if generator is None else generator.initial_seed(),
+                collate_fn=collate_fn,
+            ),
+            workers=num_workers,
+            ahead=2 if prefetch_factor is None else prefetch_factor,
+            persistent=persistent_workers,
+            timeout=timeout or None,
+            init_fn=worker_init_fn,
+        )
+        self._latest: weakref.ref[EpochIterator] | None = None
         super().__init__(
             dataset,  # type: ignore[arg-type]  # registered as an IterableDataset, by no base class
             batch_size=batch_size,
+            num_workers=num_workers,
             collate_fn=collate_fn or default_collate,
+            pin_memory=pin_memory,
             drop_last=shape.drop_last,
-            **self._engine,
+            timeout=timeout,
+            worker_init_fn=worker_init_fn,
+            generator=generator,
+            prefetch_factor=prefetch_factor,
+            persistent_workers=persistent_workers,
+            pin_memory_device=pin_memory_device,
         )
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        return self._epoch(self._run.start())
-
-    def _epoch(self, plan: Plan) -> Iterator[Any]:
-        steps = _Steps(self._batches, plan)
-        engine: DataLoader[Any] = DataLoader(
-            steps, batch_size=None, collate_fn=_as_it_is, **self._engine
-        )
-        for step, batch in enumerate(engine):
-            self._run.finish(plan, step)
-            yield batch
-        if plan.steps:  # where ranks differ by a sample, the last step may give this one none
-            self._run.finish(plan, plan.steps - 1)
+        before = None if self._latest is None else self._latest()
+        if before is not None:
+            before.supersede()
+        if self._latest is None:
+            found = self._found
+            logger.info("rank %d of %d, as %s says", found.rank, found.ranks, found.source)
+        pin = _pinning() if self.pin_memory else None
+        batches = EpochIterator(self._run, self._engine, pin)
+        self._latest = weakref.ref(batches)
+        return batches
 
     def __len__(self) -> int:
-        """The steps of a whole epoch on this rank, in the present shape."""
+        """The batches of a whole epoch on this rank, in the present shape."""
         return len(self._run)
 
+    @property
+    def remaining(self) -> int:
+        """The batches that are left of the epoch where the run stands.
+
+        After a state was loaded these are the batches that the next `iter` gives; after the last
+        batch of an epoch, those of the next.
+        """
+        return self._run.remaining
+
     def set_epoch(self, epoch: int) -> None:
-        """The next `iter` starts this epoch."""
+        """The next `iter` starts this epoch.
+
+        A state that was loaded and stands in this very epoch still goes on where it stands, so
+        a training loop that calls this before each epoch can be resumed as it is.
+        """
         self._run.set_epoch(epoch)
+
+    def coverage(self) -> CoverageReport:
+        """Whether the epoch that was iterated last gave just the planned rows up to here.
+
+        Counts what the reader took from the chunks, not what it was asked for. Print it, or ask
+        `.exact`; it takes time in proportion to the rows. Raises UsageError before the first
+        `iter`.
+        """
+        return self._run.coverage()
 
     def state_dict(self) -> dict[str, Any]:
         """Where the run stands: JSON-able, under 1 KB, the same on every rank."""
@@ -122,45 +185,6 @@ class StreamingDataLoader(DataLoader[Any]):
         self._run.load_state_dict(state)
 
 
-class _Batches:
-    """Makes the batch of a step."""
-
-    def __init__(
-        self, dataset: StreamingDataset, rank: int, collate_fn: Callable[[list[Any]], Any] | None
-    ) -> None:
-        self._dataset, self._rank, self._collate_fn = dataset, rank, collate_fn
-
-    def rows(self, plan: Plan, step: int) -> Rows:
-        return plan.batch(step, self._rank)
-
-    def make(self, plan: Plan, step: int, rows: Rows) -> Any:
-        if self._dataset.is_plain and self._collate_fn is None:
-            source = self._dataset.source
-            return collate_columns(source, source.columns(rows))
-        positions = plan.positions(step, self._rank)
-        samples = list(self._dataset.samples_at(plan.epoch.number, positions, rows))
-        return (self._collate_fn or default_collate)(samples)
-
-
-class _Steps(IterableDataset[Any]):
-    """The batches of an epoch; worker w of W makes those of the steps w, w + W, ..."""
-
-    def __init__(self, batches: _Batches, plan: Plan) -> None:
-        self._batches, self._plan = batches, plan
-
-    def __iter__(self) -> Iterator[Any]:
-        info = get_worker_info()
-        first, stride = (0, 1) if info is None else (info.id, info.num_workers)
-        for step in range(first, self._plan.steps, stride):
-            rows = self._batches.rows(self._plan, step)
-            if len(rows):
-                yield self._batches.make(self._plan, step, rows)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
-
-
 def _refuse_samplers(sampler: object, batch_sampler: object) -> None:
     for name, given in (("sampler", sampler), ("batch_sampler", batch_sampler)):
         if given is not None:
@@ -168,6 +192,41 @@ def _refuse_samplers(sampler: object, batch_sampler: object) -> None:
                 f"{name} is not for a StreamingDataLoader, whose dataset has an order of its own: "
                 "use shuffle=, seed=, subsample=, or index the dataset in a plain DataLoader"
             )
+
+
+def _check(
+    dataset: object,
+    batch_size: object,
+    num_workers: object,
+    prefetch_factor: object,
+    persistent_workers: object,
+    timeout: float,
+) -> None:
+    if not isinstance(dataset, StreamingDataset):
+        raise UsageError(
+            f"dataset is a {type(dataset).__name__}, expected a StreamingDataset; others are for "
+            "torch.utils.data.DataLoader"
+        )
+    if type(batch_size) is not int or batch_size < 1:
+        raise UsageError(f"batch_size is {batch_size!r}, expected a number from 1")
+    if type(num_workers) is not int or num_workers < 0:
+        raise UsageError(f"num_workers is {num_workers!r}, expected a number from 0")
+    if timeout < 0:
+        raise UsageError(f"timeout is {timeout!r}, expected seconds, or 0 for any time")
+    if prefetch_factor is not None and (type(prefetch_factor) is not int or prefetch_factor < 1):
+        raise UsageError(f"prefetch_factor is {prefetch_factor!r}, expected a number from 1")
+    if not num_workers and (prefetch_factor is not None or persistent_workers):
+        raise UsageError("prefetch_factor and persistent_workers are for num_workers from 1")
+
+
+def _warn_of_what_does_nothing(multiprocessing_context: object, in_order: bool) -> None:
+    if multiprocessing_context is not None:
+        warnings.warn(
+            "multiprocessing_context changes nothing: workers are started by exec, never forked",
+            stacklevel=3,
+        )
+    if not in_order:
+        warnings.warn("in_order=False changes nothing: batches come in order", stacklevel=3)
 
 
 def _agreed(name: str, dataset: bool | None, loader: bool | None) -> bool | None:
@@ -178,11 +237,23 @@ def _agreed(name: str, dataset: bool | None, loader: bool | None) -> bool | None
     return dataset if loader is None else loader
 
 
-def _rank_of(rank: int | None, ranks: int | None) -> tuple[int, int]:
+def _rank_of(rank: int | None, ranks: int | None) -> Ranks:
     if (rank is None) != (ranks is None):
         raise UsageError("give both rank and ranks, or neither")
     if rank is None or ranks is None:
-        found = find_ranks()
-        return found.rank, found.ranks
+        return find_ranks()
     check_rank(rank, ranks)
-    return rank, ranks
+    return Ranks(rank=rank, ranks=ranks, source="the call")
+
+
+def _pinning() -> Callable[[Any], Any] | None:
+    """What copies a batch to page-locked memory; None, with torch's warning, without a device."""
+    devices = getattr(torch, "accelerator", torch.cuda)  # torch.accelerator came with 2.6
+    if not devices.is_available():
+        warnings.warn(
+            "pin_memory is True, but there is no accelerator: memory is not pinned", stacklevel=3
+        )
+        return None
+    from torch.utils.data._utils.pin_memory import pin_memory
+
+    return pin_memory

@@ -1,0 +1,112 @@
+"""What makes the batches of an epoch: this process, or worker processes that are kept or not."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from millstream.errors import UsageError
+from millstream.execution import Crew
+from millstream.plan import Plan
+from millstream.reading.run import Run
+from millstream.reading.steps import Made, Maker, Step, WorkerStart, make_here
+
+
+class Engine:
+    """Makes the batches of a plan, in order, with so many workers, ahead batches each.
+
+    persistent: whether workers outlive an epoch. They end with the engine at the latest.
+    """
+
+    def __init__(
+        self,
+        maker: Maker,
+        *,
+        workers: int,
+        ahead: int,
+        persistent: bool,
+        timeout: float | None,
+        init_fn: Callable[[int], None] | None,
+    ) -> None:
+        self._maker, self._workers, self._ahead = maker, workers, ahead
+        self._persistent, self._timeout, self._init_fn = persistent, timeout, init_fn
+        self._kept: _Kept | None = None
+
+    def batches(self, run: Run, plan: Plan) -> Iterator[Made]:
+        """The batches of a plan of a run; closing the iterator ends workers that are not kept."""
+        steps = range(plan.steps_of(run.rank))
+        if not self._workers:
+            for number in steps:
+                yield make_here(self._maker, plan, number)
+            return
+        crew = self._crew(run)
+        epoch, start = plan.epoch.number, plan.start
+        tasks = (Step(epoch=epoch, start=start, number=number) for number in steps)
+        try:
+            yield from crew.results(tasks, timeout=self._timeout)
+        finally:
+            if not self._persistent:
+                crew.close()
+
+    def _crew(self, run: Run) -> Crew[Made]:
+        settings = run.order.settings()
+        if self._kept is not None:
+            if self._kept.crew.usable and self._kept.settings == settings:
+                return self._kept.crew
+            self._kept.close()
+        start = WorkerStart(
+            maker=self._maker,
+            shape=run.shape,
+            shuffle=run.shuffle,
+            settings=settings,
+            init_fn=self._init_fn,
+        )
+        crew: Crew[Made] = Crew(start, workers=self._workers, ahead=self._ahead)
+        if self._persistent:
+            self._kept = _Kept(settings, crew, weakref.finalize(self, crew.close))
+        return crew
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Workers that outlive an epoch: the order they know, and what ends them."""
+
+    settings: dict[str, Any]
+    crew: Crew[Made]
+    close: weakref.finalize[[], Engine]
+
+
+class EpochIterator(Iterator[Any]):
+    """The batches of the epoch that a run starts next; each is counted as it is handed out.
+
+    pin: applied to each batch, if given.
+    """
+
+    def __init__(self, run: Run, engine: Engine, pin: Callable[[Any], Any] | None) -> None:
+        self._run, self._pin = run, pin
+        self._plan = run.start()
+        self._made = enumerate(made := engine.batches(run, self._plan))
+        self._close = made.close  # type: ignore[attr-defined]
+        self._superseded = False
+
+    def __next__(self) -> Any:
+        if self._superseded:
+            raise UsageError(
+                "this iterator ended when a newer one of the same loader was made; a loader has "
+                "one epoch under way at a time"
+            )
+        try:
+            step, made = next(self._made)
+        except StopIteration:
+            self._run.end(self._plan)
+            raise
+        batch = made.batch if self._pin is None else self._pin(made.batch)
+        self._run.deliver(self._plan, step, made.taken)
+        return batch
+
+    def supersede(self) -> None:
+        """A newer iterator takes over: ends this one's work at once."""
+        self._superseded = True
+        self._close()
