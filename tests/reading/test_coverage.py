@@ -12,6 +12,7 @@ import pytest
 import millstream as ms
 from millstream.plan import Coverage
 from millstream.reading import reader
+from millstream.reading.dataset import stream_of
 
 COUNT = 2_600
 
@@ -156,7 +157,7 @@ def test_two_rows_that_change_places_are_found(
 
 
 def test_the_reader_says_what_it_took(folder: Path) -> None:
-    assert dataset(folder).source.read(np.array([3, 1, 2_599, 3])).taken.tolist() == [
+    assert stream_of(dataset(folder)).source.read(np.array([3, 1, 2_599, 3])).taken.tolist() == [
         3,
         1,
         2_599,

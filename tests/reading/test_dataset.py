@@ -20,6 +20,7 @@ from strategies import rows, same
 
 import millstream as ms
 from millstream import errors
+from millstream.reading.dataset import stream_of
 from millstream.writing import optimize as optimize_module
 
 
@@ -148,7 +149,7 @@ def test_decode(tmp_path: Path) -> None:
         }
 
     ms.optimize(fn, range(3), tmp_path / "d", num_workers=0, verbose=False)
-    kinds = {f.name: f.kind for f in ms.StreamingDataset(tmp_path / "d").source.fields}
+    kinds = {f.name: f.kind for f in stream_of(ms.StreamingDataset(tmp_path / "d")).source.fields}
     assert (kinds["jpeg"], kinds["png"], kinds["pil"], kinds["small"]) == (
         "jpeg",
         "png",
@@ -298,7 +299,7 @@ def test_what_lies_there_is_no_dataset(tmp_path: Path, folder: Path) -> None:
 def test_lost_and_cut_files_are_errors(tmp_path: Path) -> None:
     folder = write(tmp_path / "d", [make(i) for i in range(100)])
     chunks = [
-        folder / "chunks" / ms.StreamingDataset(folder).source.manifest.chunks.name(n)
+        folder / "chunks" / stream_of(ms.StreamingDataset(folder)).source.manifest.chunks.name(n)
         for n in (0, 1)
     ]
     chunks[0].unlink()
@@ -307,7 +308,7 @@ def test_lost_and_cut_files_are_errors(tmp_path: Path) -> None:
     with pytest.raises(errors.CorruptData, match="missing"):
         ds[0]
     with pytest.raises(errors.CorruptData, match=chunks[1].name):
-        ds[int(ds.source.chunk_rows[0])]
+        ds[int(stream_of(ds).source.chunk_rows[0])]
     manifest = folder / "versions/000000000001"
     manifest.write_bytes(manifest.read_bytes()[:-1] + b"?")
     with pytest.raises(errors.CorruptData, match="version 1"):

@@ -18,12 +18,13 @@ def test_batches_are_made_without_torch(tmp_path: Path) -> None:
         import pickle
         import sys
         import millstream as ms
+        from millstream.reading.dataset import stream_of
         from millstream.reading.run import Run, Shape
         from millstream.reading.steps import Maker, Step, WorkerStart
 
         dataset = ms.StreamingDataset(sys.argv[1])
         shape = Shape(batch_size=8, ranks=1, drop_last=False)
-        run = Run(dataset, shape, 0)
+        run = Run(stream_of(dataset), shape, 0)
         maker = Maker(dataset=dataset, rank=0, seed=1, collate_fn=None)
         begin = WorkerStart(
             maker=maker, shape=shape, shuffle=None, settings=run.order.settings(), init_fn=None

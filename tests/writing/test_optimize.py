@@ -23,6 +23,7 @@ from strategies import Point, same
 
 import millstream as ms
 from millstream import errors
+from millstream.reading.dataset import stream_of
 from millstream.store import LocalStore
 
 pytestmark = pytest.mark.timeout(200)
@@ -96,7 +97,12 @@ def test_a_large_sample_has_a_chunk_of_its_own(tmp_path: Path) -> None:
 
 def test_chunk_size_counts_samples(tmp_path: Path) -> None:
     write(tmp_path / "d", inputs=range(100), chunk_bytes=None, chunk_size=30)
-    assert ms.StreamingDataset(tmp_path / "d").source.chunk_rows.tolist() == [30, 30, 30, 10]
+    assert stream_of(ms.StreamingDataset(tmp_path / "d")).source.chunk_rows.tolist() == [
+        30,
+        30,
+        30,
+        10,
+    ]
 
 
 def test_functions_of_every_form(tmp_path: Path) -> None:

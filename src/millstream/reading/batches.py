@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from millstream.plan import CoverageReport, Plan
-from millstream.reading.run import Ordered, Run, Shape, covered
-from millstream.reading.source import Source
+from millstream.reading.run import Run, Shape, covered
+from millstream.reading.stream import Stream
 
 
 class Batches:
@@ -18,9 +18,9 @@ class Batches:
     with any number of ranks and any batch size, go on from the next sample.
     """
 
-    def __init__(self, dataset: Ordered, source: Source, shape: Shape, rank: int) -> None:
-        self._source = source
-        self._run = Run(dataset, shape, rank)
+    def __init__(self, stream: Stream, shape: Shape, rank: int) -> None:
+        self._source = stream.source
+        self._run = Run(stream, shape, rank)
 
     def __iter__(self) -> Iterator[Any]:
         return self._epoch(self._run.start())

@@ -9,23 +9,14 @@ from typing import Any
 import numpy as np
 
 from millstream import interop
-from millstream.errors import RowOutOfRange
-from millstream.plan import (
-    Order,
-    Plan,
-    Selection,
-    default_lanes,
-    default_window,
-    generator,
-    generator_for_row,
-)
-from millstream.plan import subsample as take_part
-from millstream.reading.arguments import as_indices, as_names, check_order, positive
+from millstream.plan import Plan, generator, generator_for_row
+from millstream.reading.arguments import as_indices, as_names, check_order
 from millstream.reading.batches import Batches
 from millstream.reading.decoding import Decode
 from millstream.reading.reader import Rows
 from millstream.reading.run import Shape, check_rank, drops_last
 from millstream.reading.source import Reading, Source
+from millstream.reading.stream import Stream
 from millstream.reading.transforms import MakeRng, Transform, Transforms
 from millstream.store import open_place
 
@@ -92,7 +83,6 @@ class StreamingDataset:
     ) -> None:
         check_order(seed, lanes, shuffle_window)
         self.shuffle, self.drop_last, self.seed = shuffle, drop_last, seed
-        self._lanes, self._window = lanes, shuffle_window
         self._transforms = Transforms(transform)
         reading = Reading(
             fields=None if fields is None else as_names(fields),
@@ -100,11 +90,16 @@ class StreamingDataset:
             allow_pickle=allow_pickle,
             verify=verify,
         )
-        self._source = Source(open_place(input_dir), version, reading)
-        whole = Selection.whole(self._source.chunk_rows)
-        self._whole = subsample == 1.0
-        self._selection = whole if self._whole else take_part(whole, subsample, seed=seed)
-        self._indexed = self._make_order(shuffle=False, lanes=1, window=1).epoch(0)
+        self._stream = Stream(
+            source=Source(open_place(input_dir), version, reading),
+            seed=seed,
+            subsample=subsample,
+            shuffle=bool(shuffle),
+            lanes=lanes,
+            window=shuffle_window,
+            cache_bytes=CACHE_BYTES,
+        )
+        len(self)  # a subsample that leaves no row is an error now
         self._epoch = 0
         self._ranks: tuple[int, int] | None = None  # those of the process that pickled this
         self._register()
@@ -127,15 +122,15 @@ class StreamingDataset:
 
     def __len__(self) -> int:
         """The number of samples, over all ranks."""
-        return self._indexed.length
+        return self._stream.length
 
     def __getitem__(self, index: Any) -> Any:
         """A sample for an integer, a list of samples for a slice or a list of integers."""
         if isinstance(index, slice):
             return self._several(np.arange(*index.indices(len(self)), dtype=np.int64))
         if isinstance(index, int | np.integer) and not isinstance(index, bool):
-            row = self._rows(np.array([index], np.int64))
-            sample = next(self._source.read(row).samples())
+            row = self._stream.rows_at(np.array([index], np.int64))
+            sample = next(self._stream.source.read(row).samples())
             return self._transforms(sample, self._row_rng(int(row[0])))
         return self._several(as_indices(index))
 
@@ -146,25 +141,16 @@ class StreamingDataset:
     def _several(self, indices: Rows) -> list[Any]:
         if self._is_overridden():
             return [self[index] for index in indices.tolist()]
-        rows = self._rows(indices)
+        rows = self._stream.rows_at(indices)
         return [
             self._transforms(sample, self._row_rng(row))
-            for row, sample in zip(rows.tolist(), self._source.read(rows).samples(), strict=True)
+            for row, sample in zip(
+                rows.tolist(), self._stream.source.read(rows).samples(), strict=True
+            )
         ]
 
     def _is_overridden(self) -> bool:
         return type(self).__getitem__ is not StreamingDataset.__getitem__
-
-    def _rows(self, indices: Rows) -> Rows:
-        """Row numbers in the version from indices into this dataset; negative ones count back."""
-        count = len(self)
-        outside = (indices < -count) | (indices >= count)
-        if outside.any():
-            raise RowOutOfRange(
-                f"index {int(indices[outside][0])} is outside a dataset of {count:,} samples"
-            )
-        positions = np.where(indices < 0, indices + count, indices)
-        return positions if self._whole else self._indexed.rows(positions)
 
     def _row_rng(self, row: int) -> MakeRng:
         return lambda: generator_for_row(self.seed, row)
@@ -176,17 +162,17 @@ class StreamingDataset:
         torch = interop.loaded_torch()
         share = Alone() if torch is None else torch.share(self._ranks)
         self._epoch += 1
-        return self._stream(share, self._epoch - 1)
+        return self._share(share, self._epoch - 1)
 
-    def _stream(self, share: interop.Share, epoch: int) -> Iterator[Any]:
+    def _share(self, share: interop.Share, epoch: int) -> Iterator[Any]:
         drops = drops_last(self.drop_last, share.ranks)
         whole = len(self) - (len(self) % share.ranks if drops else 0)
         mine = range(share.rank, whole, share.ranks)[share.worker :: share.workers]
-        order = self.order(share.ranks).epoch(epoch)
+        order = self._stream.order(share.ranks).epoch(epoch)
         for start in range(0, len(mine), BLOCK_ROWS):
             block = mine[start : start + BLOCK_ROWS]
             positions = np.arange(block.start, block.stop, block.step, dtype=np.int64)
-            yield from self.samples_at(epoch, positions, order.rows(positions))[0]
+            yield from self._samples_at(epoch, positions, order.rows(positions))[0]
 
     def set_epoch(self, epoch: int) -> None:
         """The next `iter` gives this epoch.
@@ -196,83 +182,24 @@ class StreamingDataset:
         """
         self._epoch = epoch
 
-    def samples_at(self, epoch: int, positions: Rows, rows: Rows) -> tuple[Iterator[Any], Rows]:
-        """The samples of rows (numbers in the version), which have these positions in an epoch.
-
-        And which rows they really are: as the reader took them from the chunks, or, where a
-        `__getitem__` is overridden, those that it was called for.
-        """
+    def _samples_at(self, epoch: int, positions: Rows, rows: Rows) -> tuple[Iterator[Any], Rows]:
         if self._is_overridden():
-            return (self[index] for index in self._indices_of(rows)), rows
-        read = self._source.read(rows)
+            return (self[index] for index in self._stream.indices_of(rows)), rows
+        read = self._stream.source.read(rows)
         pairs = zip(positions.tolist(), read.samples(), strict=True)
         apply, rng = self._transforms, self._position_rng
         return (apply(sample, rng(epoch, position)) for position, sample in pairs), read.taken
 
-    def _indices_of(self, rows: Rows) -> list[int]:
-        """An index into this dataset for each row of the version, for an overridden method."""
-        which, positions = self._indexed.positions(rows)
-        found = dict(zip(which.tolist()[::-1], positions.tolist()[::-1], strict=True))
-        return [found[index] for index in range(len(rows))]
-
     def _position_rng(self, epoch: int, position: int) -> MakeRng:
         return lambda: generator(self.seed, epoch, position)
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether samples are as they are stored: no transform, no overridden __getitem__."""
-        return not self._transforms and not self._is_overridden()
-
-    @property
-    def source(self) -> Source:
-        """The opened version that samples come from."""
-        return self._source
-
     # Its order ------------------------------------------------------------------------------
-
-    def order(
-        self,
-        ranks: int,
-        saved: Mapping[str, Any] | None = None,
-        *,
-        shuffle: bool | None = None,
-    ) -> Order:
-        """The order on so many ranks; what was left open is taken from saved settings.
-
-        shuffle: None for what the dataset was told.
-        """
-        saved = saved or {}
-        chunks = len(self._source.chunk_rows)
-        shuffle = bool(self.shuffle if shuffle is None else shuffle)
-        lanes = self._lanes or positive(saved.get("lanes"))
-        lanes = lanes or default_lanes(shuffle=shuffle, chunks=chunks, ranks=ranks)
-        window = self._window or positive(saved.get("window"))
-        return self._make_order(shuffle, lanes, window or self._default_window(lanes))
-
-    def _default_window(self, lanes: int) -> int:
-        manifest = self._source.manifest
-        return default_window(
-            chunk_rows=self._source.chunk_rows,
-            lanes=lanes,
-            bytes_per_row=manifest.nbytes / max(manifest.rows, 1),
-            budget_bytes=CACHE_BYTES,
-        )
-
-    def _make_order(self, shuffle: bool, lanes: int, window: int) -> Order:
-        return Order(
-            chunk_rows=self._source.chunk_rows,
-            selection=self._selection,
-            seed=self.seed,
-            shuffle=shuffle,
-            window=window,
-            lanes=lanes,
-        )
 
     def plan(self, *, batch_size: int, ranks: int = 1, epoch: int = 0) -> Plan:
         """Who reads what when in an epoch: `.batch(step, rank)` gives row numbers, `.when(row)`
         the places of a row."""
         return Plan(
-            epoch=self.order(ranks).epoch(epoch),
+            epoch=self._stream.order(ranks).epoch(epoch),
             batch_size=batch_size,
             ranks=ranks,
             drop_last=drops_last(self.drop_last, ranks),
@@ -289,21 +216,41 @@ class StreamingDataset:
         check_rank(rank, ranks)
         drops = self.drop_last if drop_last is None else drop_last
         shape = Shape(batch_size=batch_size, ranks=ranks, drop_last=drops_last(drops, ranks))
-        return Batches(self, self._source, shape, rank)
-
-    @property
-    def version_digest(self) -> str:
-        """BLAKE3 of the version's manifest, in hex: what a saved state names."""
-        return self._source.digest
+        return Batches(self._stream, shape, rank)
 
     def __repr__(self) -> str:
-        manifest = self._source.manifest
-        fields = ", ".join(f"{field.name}: {field}" for field in self._source.fields)
+        source = self._stream.source
+        manifest = source.manifest
+        fields = ", ".join(f"{field.name}: {field}" for field in source.fields)
         return (
-            f"{type(self).__name__}({str(self._source.store)!r}, {len(self):,} samples, "
+            f"{type(self).__name__}({str(source.store)!r}, {len(self):,} samples, "
             f"{manifest.nbytes / 1e6:,.1f} MB in {len(manifest.chunks):,} chunks, "
             f"version {manifest.version}, fields {{{fields}}})"
         )
+
+
+# For the loader, and not for users of a dataset ----------------------------------------------
+
+
+def stream_of(dataset: StreamingDataset) -> Stream:
+    """The rows of a dataset and their orders."""
+    return dataset._stream
+
+
+def is_plain(dataset: StreamingDataset) -> bool:
+    """Whether samples are as they are stored: no transform, no overridden __getitem__."""
+    return not dataset._transforms and not dataset._is_overridden()
+
+
+def samples_at(
+    dataset: StreamingDataset, epoch: int, positions: Rows, rows: Rows
+) -> tuple[Iterator[Any], Rows]:
+    """The samples of rows (numbers in the version), which have these positions in an epoch.
+
+    And which rows they really are: as the reader took them from the chunks, or, where a
+    `__getitem__` is overridden, those that it was called for.
+    """
+    return dataset._samples_at(epoch, positions, rows)
 
 
 class Alone:

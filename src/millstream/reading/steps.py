@@ -20,7 +20,7 @@ from millstream.reading.collate import (
     collate_samples,
     make_tensor,
 )
-from millstream.reading.dataset import StreamingDataset
+from millstream.reading.dataset import StreamingDataset, is_plain, samples_at, stream_of
 from millstream.reading.randomness import seeded
 from millstream.reading.reader import Rows
 from millstream.reading.run import Shape, covered
@@ -64,9 +64,10 @@ class Maker:
         """The batch of a step. FunctionError if a function of the user's raises."""
         positions = plan.positions(step, self.rank)
         rows = plan.epoch.rows(positions)
-        if self.dataset.is_plain and self.collate_fn is None:
-            read = self.dataset.source.read(rows)
-            batch = collate_columns(self.dataset.source, read.columns(), tensor)
+        if self.collate_fn is None and is_plain(self.dataset):
+            source = stream_of(self.dataset).source
+            read = source.read(rows)
+            batch = collate_columns(source, read.columns(), tensor)
             return Made(batch=batch, taken=covered(positions, read.taken))
         epoch = plan.epoch.number
         with seeded(self.seed, epoch, int(positions[0]), self.rank):
@@ -78,7 +79,7 @@ class Maker:
                 raise _function_error(error, epoch, step) from error
 
     def _from_samples(self, epoch: int, positions: Rows, rows: Rows, tensor: MakeTensor) -> Made:
-        samples, taken = self.dataset.samples_at(epoch, positions, rows)
+        samples, taken = samples_at(self.dataset, epoch, positions, rows)
         if self.collate_fn is None:
             batch = collate_samples(list(samples), tensor)
         else:
@@ -118,9 +119,8 @@ class _WorkerSteps:
 
     def __init__(self, start: WorkerStart) -> None:
         self._maker, self._shape = start.maker, start.shape
-        self._order = start.maker.dataset.order(
-            start.shape.ranks, start.settings, shuffle=start.shuffle
-        )
+        stream = stream_of(start.maker.dataset)
+        self._order = stream.order(start.shape.ranks, start.settings, shuffle=start.shuffle)
         self._plan: Plan | None = None
 
     def __call__(self, step: Step) -> Made:

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from millstream.errors import UsageError
 from millstream.plan import CoverageReport
-from millstream.reading.dataset import StreamingDataset
+from millstream.reading.dataset import StreamingDataset, stream_of
 from millstream.reading.run import Run, Shape, check_rank, drops_last
 from millstream.reading.steps import Maker
 from millstream.torch.engine import Engine, EpochIterator
@@ -101,7 +101,7 @@ class StreamingDataLoader(DataLoader[Any]):
             drop_last=drops_last(drops, self._found.ranks),
         )
         shuffle = _agreed("shuffle", dataset.shuffle, shuffle)
-        self._run = Run(dataset, shape, self._found.rank, shuffle=shuffle)
+        self._run = Run(stream_of(dataset), shape, self._found.rank, shuffle=shuffle)
         self._engine = Engine(
             Maker(
                 dataset=dataset,

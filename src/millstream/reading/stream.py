@@ -1,0 +1,117 @@
+"""The rows that a dataset selects from a version, and the orders that they can have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from millstream.errors import RowOutOfRange
+from millstream.plan import Epoch, Order, Selection, default_lanes, default_window
+from millstream.plan import subsample as take_part
+from millstream.reading.arguments import positive
+from millstream.reading.reader import Rows
+from millstream.reading.source import Source
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stream:
+    """A selection of a version's rows, and what decides their order.
+
+    shuffle: what holds where nobody says otherwise. lanes, window: None for the default.
+    cache_bytes: windows are planned so that those of all lanes, twice, fit half of it.
+    """
+
+    source: Source
+    seed: int
+    subsample: float
+    shuffle: bool
+    lanes: int | None
+    window: int | None
+    cache_bytes: int
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels: what follows from it is made anew there."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @cached_property
+    def selection(self) -> Selection:
+        """The rows that are read."""
+        whole = Selection.whole(self.source.chunk_rows)
+        return whole if self._is_whole else take_part(whole, self.subsample, seed=self.seed)
+
+    @property
+    def _is_whole(self) -> bool:
+        return self.subsample == 1.0
+
+    @property
+    def length(self) -> int:
+        """How many rows are selected, each as often as it is."""
+        return self._indexed.length
+
+    @cached_property
+    def _indexed(self) -> Epoch:
+        """What an index into the dataset means."""
+        return self._make_order(shuffle=False, lanes=1, window=1).epoch(0)
+
+    def rows_at(self, indices: Rows) -> Rows:
+        """Row numbers of the version from indices; negative ones count back; RowOutOfRange."""
+        outside = (indices < -self.length) | (indices >= self.length)
+        if outside.any():
+            raise RowOutOfRange(
+                f"index {int(indices[outside][0])} is outside a dataset of {self.length:,} samples"
+            )
+        positions = np.where(indices < 0, indices + self.length, indices)
+        return positions if self._is_whole else self._indexed.rows(positions)
+
+    def indices_of(self, rows: Rows) -> list[int]:
+        """An index for each row number of the version."""
+        which, positions = self._indexed.positions(rows)
+        found = dict(zip(which.tolist()[::-1], positions.tolist()[::-1], strict=True))
+        return [found[index] for index in range(len(rows))]
+
+    @property
+    def version_digest(self) -> str:
+        """BLAKE3 of the version's manifest, in hex: what a saved state names."""
+        return self.source.digest
+
+    def order(
+        self,
+        ranks: int,
+        saved: Mapping[str, Any] | None = None,
+        *,
+        shuffle: bool | None = None,
+    ) -> Order:
+        """The order on so many ranks; what was left open is taken from saved settings.
+
+        shuffle: None for what the dataset was told.
+        """
+        saved = saved or {}
+        shuffled = self.shuffle if shuffle is None else shuffle
+        chunks = len(self.source.chunk_rows)
+        lanes = self.lanes or positive(saved.get("lanes"))
+        lanes = lanes or default_lanes(shuffle=shuffled, chunks=chunks, ranks=ranks)
+        window = self.window or positive(saved.get("window"))
+        return self._make_order(shuffled, lanes, window or self._default_window(lanes))
+
+    def _default_window(self, lanes: int) -> int:
+        manifest = self.source.manifest
+        return default_window(
+            chunk_rows=self.source.chunk_rows,
+            lanes=lanes,
+            bytes_per_row=manifest.nbytes / max(manifest.rows, 1),
+            budget_bytes=self.cache_bytes,
+        )
+
+    def _make_order(self, shuffle: bool, lanes: int, window: int) -> Order:
+        return Order(
+            chunk_rows=self.source.chunk_rows,
+            selection=self.selection,
+            seed=self.seed,
+            shuffle=shuffle,
+            window=window,
+            lanes=lanes,
+        )
