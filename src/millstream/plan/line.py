@@ -40,6 +40,10 @@ class Line:
         index = np.nonzero(inside)[1]
         return index, rows[index] - self._shifts[near[inside]]
 
+    def laid_out(self) -> tuple[Ints, Ints]:
+        """The chunk of each interval, as they lie, and the place after its end."""
+        return self.selection.chunk[self._laid], self._ends
+
     @cached_property
     def total(self) -> int:
         """The rows of the version, selected or not."""

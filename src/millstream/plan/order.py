@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -93,6 +94,19 @@ class Order:
         return Epoch(order=self, number=number)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Needs:
+    """Chunks and the positions between which rows of them are read, by the first of these.
+
+    int64, one entry for each stretch of a chunk in a lane, so a chunk may come more than once.
+    All rows are read from position `first` to position `last`; perhaps not at these very two.
+    """
+
+    chunk: Ints
+    first: Ints
+    last: Ints
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Epoch:
     """One epoch of an order; built in O(chunks) when first asked, asked in O(positions)."""
@@ -133,6 +147,33 @@ class Epoch:
             start, size, key = self._windows(lane, offset)
             offset = start + unpermute(offset - start, size, key)
         return index, offset * self.order.lanes + lane
+
+    def needs(self, rank: int, ranks: int) -> Needs:
+        """Which chunks a rank reads, and when at the earliest and the latest."""
+        chunk, ends = self._line.laid_out()
+        lanes = np.arange(self.order.lanes)
+        borders = self._lane_start(lanes[1:])
+        # Each interval is cut where a lane ends; a piece lies in one chunk and one lane.
+        stops = np.union1d(ends, borders)
+        stops = stops[stops > 0]
+        starts = np.concatenate([np.zeros(1, np.int64), stops[:-1]])[: len(stops)]
+        lane, first = self._lane_of(starts)
+        _, last = self._lane_of(stops - 1)
+        if self.order.shuffle:
+            first, _, _ = self._windows(lane, first)
+            start, size, _ = self._windows(lane, last)
+            last = start + size - 1
+        # Positions p of a rank have p mod R = r, those of a lane p mod L = l.
+        mine = (lane - rank) % math.gcd(self.order.lanes, ranks) == 0
+        needs = Needs(
+            chunk=chunk[np.searchsorted(ends, starts, side="right")][mine],
+            first=(first * self.order.lanes + lane)[mine],
+            last=(last * self.order.lanes + lane)[mine],
+        )
+        by_time = np.argsort(needs.first, kind="stable")
+        return Needs(
+            chunk=needs.chunk[by_time], first=needs.first[by_time], last=needs.last[by_time]
+        )
 
     @cached_property
     def _line(self) -> Line:
