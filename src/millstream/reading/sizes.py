@@ -44,10 +44,10 @@ def mean_sizes(store: LocalStore, manifest: Manifest) -> list[MeanSize]:
     for view, row in _places(store, manifest, rows) if unknown else ():
         for number in unknown:
             sums[number] += _size(view, number, row, dtypes[number])
-    measured = {number: total / max(len(rows), 1) for number, total in sums.items()}
+    means = known | {number: total / max(len(rows), 1) for number, total in sums.items()}
     whole = len(rows) == manifest.rows
     return [
-        MeanSize(nbytes=measured.get(number, known.get(number, 0)), exact=whole or number in known)
+        MeanSize(nbytes=float(means[number]), exact=whole or number in known)
         for number in range(len(dtypes))
     ]
 
