@@ -114,10 +114,11 @@ def _is_unneeded(key: str, needed: set[str]) -> bool:
 
 
 def _apply(store: DeletingStore, pruning: Pruning) -> None:
-    """Tombstones first: killed in between, no version is left that lacks a chunk."""
+    """Tombstones first, each the last thing of its version: killed in between, no version is left
+    that lacks a chunk, and the next call does the rest."""
     for tombstone in pruning.tombstones:
-        store.put(version_key(tombstone.version), tombstone.to_bytes())
         for key, text in version_summary(tombstone).items():
             store.put(key, text)
+        store.put(version_key(tombstone.version), tombstone.to_bytes())
     for found in pruning.deleted:
         store.delete(found.key)
