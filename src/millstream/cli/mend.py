@@ -180,8 +180,7 @@ def _prune_lines(place: str, done: Pruning, *, dry_run: bool) -> list[str]:
     if done.spared:
         size = size_text(sum(found.size for found in done.spared))
         lines.append(
-            f"{plural(len(done.spared), 'object')} ({size}) that nothing needs stay: they are too "
-            "young"
+            f"{plural(len(done.spared), 'object')} ({size}) that nothing needs, but too young to go"
         )
     return lines
 
