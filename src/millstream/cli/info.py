@@ -148,7 +148,7 @@ def _size_line(manifest: Manifest) -> str:
     if not chunks:
         return text
     each, a_row = (size_text(manifest.nbytes / count) for count in (chunks, manifest.rows))
-    return f"{text}, {each} each; {a_row} a row"
+    return f"{text}, on average {each} a chunk, {a_row} a row"
 
 
 def _written(run: RunRecord | None) -> str:
