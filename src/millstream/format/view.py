@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import prod
 from typing import Any
 
@@ -15,6 +15,7 @@ from millstream.errors import CorruptData, UnsupportedError
 from millstream.format.codecs import Shape
 from millstream.format.header import np_u64, read_header
 from millstream.format.layout import BlobGroup, Column, Layout
+from millstream.format.spans import NO_SPANS, Spans, joined, spans
 
 Rows = npt.NDArray[np.int64]
 
@@ -34,13 +35,13 @@ class ChunkView:
                 raise CorruptData(f"has {len(content)} bytes, its header says {header.size}")
             _require_plain(header.layout)
         self.layout = header.layout
-        self._body = content[header.body :]
+        self._start, self._body = header.body, content[header.body :]
         self._verify = verify
         self._columns = {column.field: _ColumnView(self, column) for column in self.layout.columns}
         self._groups = {
-            field: (_GroupView(self, group), place)
-            for group in self.layout.groups
-            for place, field in enumerate(group.fields)
+            field: (view, place)
+            for view in [_GroupView(self, group) for group in self.layout.groups]
+            for place, field in enumerate(view.fields)
         }
 
     def is_column(self, field: int) -> bool:
@@ -64,6 +65,23 @@ class ChunkView:
         """One row of an array field that lies row by row; shares the memory of the chunk."""
         with _named(self.name, row):
             return array_of_blob(self.payload(field, row), dtype)
+
+    @property
+    def tables_end(self) -> int:
+        """Where the checksums and offsets end in the object: `spans` needs all before it."""
+        return self._start + self.layout.tables_bytes
+
+    def spans(self, fields: Iterable[int], rows: Rows) -> Spans:
+        """The bytes of the object, beyond its tables, that reading these rows needs.
+
+        Whole pages of columns if pages are verified. Raises CorruptData for a blob that would
+        lie outside the chunk.
+        """
+        rows = np.unique(rows)
+        needed = [self._columns[f].spans(rows) for f in fields if f in self._columns]
+        groups = {self._groups[field][0] for field in fields if field in self._groups}
+        needed += [group.spans(rows) for group in groups]
+        return joined(np.concatenate([NO_SPANS, *needed]) + self._start)
 
     def problems(self) -> list[CorruptData]:
         """Everything that does not match its checksum, by page of a column and by row."""
@@ -107,6 +125,12 @@ class _ColumnView:
                 self._good[page] = True
         return np.take(self._array, rows, axis=0)
 
+    def spans(self, rows: Rows) -> Spans:
+        unit = self._column.page if self._chunk._verify else 1
+        starts = np.unique(rows // unit) * unit
+        stops = np.minimum(starts + unit, self._chunk.layout.rows)
+        return self._column.data.offset + self._column.itemsize * spans(starts, stops)
+
     def check(self, page: int) -> None:
         rows = self._column.page
         step = rows * self._column.itemsize
@@ -122,16 +146,28 @@ class _ColumnView:
 class _GroupView:
     def __init__(self, chunk: ChunkView, group: BlobGroup) -> None:
         self._chunk = chunk
+        self.fields, self._base = group.fields, group.data.offset
         self._data = chunk._body[group.data.offset : group.data.stop]
         self._offsets = np_u64(chunk._body, group.offsets)
         self._sums = np_u64(chunk._body, group.sums)
         self._lengths = struct.Struct(f"<{len(group.fields) - 1}Q")
 
-    def blob(self, row: int) -> memoryview:
+    def spans(self, rows: Rows) -> Spans:
+        starts, stops = self._offsets[rows], self._offsets[rows + 1]
+        for row in rows[(starts > stops) | (stops > len(self._data))].tolist():
+            self._bounds(row)
+        return self._base + spans(starts, stops)
+
+    def _bounds(self, row: int) -> tuple[int, int]:
         start, stop = int(self._offsets[row]), int(self._offsets[row + 1])
-        with _named(self._chunk.name, row):
-            if not start <= stop <= len(self._data):
+        if not start <= stop <= len(self._data):
+            with _named(self._chunk.name, row):
                 raise CorruptData(f"its blob is bytes {start} to {stop} of {len(self._data)}")
+        return start, stop
+
+    def blob(self, row: int) -> memoryview:
+        start, stop = self._bounds(row)
+        with _named(self._chunk.name, row):
             blob = self._data[start:stop]
             if self._chunk._verify and xxh3_64_intdigest(blob) != self._sums[row]:
                 raise CorruptData(
