@@ -15,6 +15,9 @@ An evictor removes only files whose lock it gets at once, so that files in use s
 tells the truth about the disk. A file that is removed all the same (`discard`, or by hand) reads
 on where it is mapped. All locks end with the processes that hold them.
 
+Files are not synced, which would take a third of the speed. After a power cut one may hold other
+bytes than its name says; checksums find that when it is read, unless they are switched off.
+
 The budget is what a process was given with `limit`. Where several are given different ones, each
 makes room for itself within its own.
 

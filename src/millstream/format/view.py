@@ -106,19 +106,25 @@ def array_of_blob(blob: memoryview, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     return np.frombuffer(blob[start:], dtype).reshape(shape)
 
 
+# What is in these two is copied from the chunk's view, not looked up there: in a cycle of
+# references a chunk that nobody reads any more would stay mapped until the garbage is collected.
+
+
 class _ColumnView:
     def __init__(self, chunk: ChunkView, column: Column) -> None:
-        self._chunk, self._column = chunk, column
+        self._name, self._verify, self._column = chunk.name, chunk._verify, column
+        self._rows = chunk.layout.rows
+        self._field = chunk.layout.schema.fields[column.field].name
         data = chunk._body[column.data.offset : column.data.stop]
         self._bytes = data
-        self._array = np.frombuffer(data, column.dtype).reshape(chunk.layout.rows, *column.shape)
+        self._array = np.frombuffer(data, column.dtype).reshape(self._rows, *column.shape)
         self._sums = np_u64(chunk._body, column.sums)
         self._good = np.zeros(len(self._sums), np.bool_)
         self.shape = column.shape
         self.pages = len(self._sums)
 
     def take(self, rows: Rows) -> npt.NDArray[Any]:
-        if self._chunk._verify and not self._good.all():
+        if self._verify and not self._good.all():
             pages = np.unique(rows // self._column.page)
             for page in pages[~self._good[pages]].tolist():
                 self.check(page)
@@ -126,26 +132,25 @@ class _ColumnView:
         return np.take(self._array, rows, axis=0)
 
     def spans(self, rows: Rows) -> Spans:
-        unit = self._column.page if self._chunk._verify else 1
+        unit = self._column.page if self._verify else 1
         starts = np.unique(rows // unit) * unit
-        stops = np.minimum(starts + unit, self._chunk.layout.rows)
+        stops = np.minimum(starts + unit, self._rows)
         return self._column.data.offset + self._column.itemsize * spans(starts, stops)
 
     def check(self, page: int) -> None:
         rows = self._column.page
         step = rows * self._column.itemsize
         if xxh3_64_intdigest(self._bytes[page * step : (page + 1) * step]) != self._sums[page]:
-            field = self._chunk.layout.schema.fields[self._column.field].name
-            last = min((page + 1) * rows, self._chunk.layout.rows) - 1
+            last = min((page + 1) * rows, self._rows) - 1
             raise CorruptData(
-                f"chunk {self._chunk.name}, rows {page * rows} to {last}: the column {field!r} "
+                f"chunk {self._name}, rows {page * rows} to {last}: the column {self._field!r} "
                 "does not match its checksum; fetch or write this chunk again"
             )
 
 
 class _GroupView:
     def __init__(self, chunk: ChunkView, group: BlobGroup) -> None:
-        self._chunk = chunk
+        self._name, self._verify = chunk.name, chunk._verify
         self.fields, self._base = group.fields, group.data.offset
         self._data = chunk._body[group.data.offset : group.data.stop]
         self._offsets = np_u64(chunk._body, group.offsets)
@@ -161,15 +166,15 @@ class _GroupView:
     def _bounds(self, row: int) -> tuple[int, int]:
         start, stop = int(self._offsets[row]), int(self._offsets[row + 1])
         if not start <= stop <= len(self._data):
-            with _named(self._chunk.name, row):
+            with _named(self._name, row):
                 raise CorruptData(f"its blob is bytes {start} to {stop} of {len(self._data)}")
         return start, stop
 
     def blob(self, row: int) -> memoryview:
         start, stop = self._bounds(row)
-        with _named(self._chunk.name, row):
+        with _named(self._name, row):
             blob = self._data[start:stop]
-            if self._chunk._verify and xxh3_64_intdigest(blob) != self._sums[row]:
+            if self._verify and xxh3_64_intdigest(blob) != self._sums[row]:
                 raise CorruptData(
                     "its blob does not match its checksum; fetch or write this chunk again"
                 )
@@ -179,7 +184,7 @@ class _GroupView:
         blob = self.blob(row)
         if not self._lengths.size:
             return blob
-        with _named(self._chunk.name, row):
+        with _named(self._name, row):
             return _split(blob, self._lengths)[place]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, dataclass
 
 from millstream.cache import Cache, Lease
 from millstream.errors import StorageError
@@ -20,6 +20,8 @@ MAX_LEASES = 128
 # Of chunks that are read by ranges, all together.
 MAX_SPARSE = 1_024
 MAX_SPARSE_BYTES = 256_000_000
+# What a request costs beyond its bytes: as much time as these many bytes would take.
+REQUEST_BYTES = 262_144
 # How much of a chunk is in memory while it is fetched.
 PIECE_BYTES = 8_388_608
 
@@ -41,17 +43,17 @@ class ReadStats:
     replaced_chunks: int = 0
 
     def __add__(self, other: ReadStats) -> ReadStats:
-        return ReadStats(*map(sum, zip(astuple(self), astuple(other), strict=True)))
+        mine, others = asdict(self), asdict(other)
+        return ReadStats(**{name: mine[name] + others[name] for name in mine})
 
 
 class CachedChunks:
     """Opens chunks by their number out of the cache, where they are fetched to if missing.
 
     A chunk that does not fit into the cache is read by ranges into private memory. Once that has
-    cost as many bytes as the chunk has, it is worth its place: the leases here that were not used
-    for longest are given back, and it is fetched. Giving them back at once would be cheaper where
-    chunks are read one after another; where more are read in turn than fit, each row would cost
-    a chunk.
+    cost as much as fetching the chunk would, it is worth its place: the leases here that were not
+    used for longest are given back, and it is fetched. Were they given back at once, each row
+    would cost a chunk where more chunks are read in turn than fit.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class CachedChunks:
         self._leases: OrderedDict[int, Lease] = OrderedDict()
         self._views: dict[int, ChunkView] = {}  # of leases
         self._sparse: OrderedDict[int, SparseChunk] = OrderedDict()
-        self._paid: dict[int, int] = {}  # bytes that reading a chunk by ranges has cost
+        self._paid: dict[int, int] = {}  # what reading a chunk by ranges has cost, in bytes
         self.stats = ReadStats()
 
     def view(self, chunk: int, fields: Sequence[int], rows: Rows) -> ChunkView:
@@ -181,7 +183,7 @@ class CachedChunks:
     def _make_sparse(self, chunk: int) -> SparseChunk:
         def get(start: int, stop: int) -> bytes:
             piece = self._get(name, start, stop)
-            self._paid[chunk] = self._paid.get(chunk, 0) + len(piece)
+            self._paid[chunk] = self._paid.get(chunk, 0) + REQUEST_BYTES + len(piece)
             self.stats += ReadStats(ranged_requests=1, ranged_bytes=len(piece))
             return piece
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from millstream.errors import CorruptData
+from millstream.errors import CorruptData, UnsupportedError
 from millstream.format import ChunkTable, ChunkView
 
 Rows = npt.NDArray[np.int64]
@@ -61,7 +61,7 @@ class Reader:
         """
         try:
             return self._read(rows, fields)
-        except CorruptData:
+        except (CorruptData, UnsupportedError):
             if not self._chunks.renew(np.searchsorted(self._ends, rows, side="right").tolist()):
                 raise
         return self._read(rows, fields)
