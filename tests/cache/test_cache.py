@@ -130,6 +130,13 @@ def test_other_bytes_are_never_named(tmp_path: Path, change: object, words: str)
     assert left(cache, "partial") == []
 
 
+def test_no_more_is_taken_than_was_reserved(tmp_path: Path) -> None:
+    pieces = iter([b"x" * 60] * 9)
+    with pytest.raises(CorruptData, match="120 or more arrived"):
+        Cache(tmp_path, 1_000).lease("0" * 64, 100, lambda: pieces)
+    assert len(list(pieces)) == 7
+
+
 def test_without_verify_the_digest_is_not_compared(tmp_path: Path) -> None:
     cache = Cache(tmp_path, 100)
     lease = cache.lease("0" * 64, 3, lambda: [b"abc"], verify=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -160,6 +161,27 @@ def test_a_forked_child_keeps_no_lock_and_reads_on(tmp_path: Path, gate: Gate) -
         gate.open()
         assert ended_well(child)
         assert cache.entries()[0].in_use
+
+
+def test_a_child_keeps_no_lock_of_a_parent_that_was_killed(tmp_path: Path, gate: Gate) -> None:
+    (thing,) = make(tmp_path, 1_000)
+    cache = Cache(tmp_path, 1_000)
+
+    def use() -> None:
+        with taken(cache, thing):
+            if os.fork():
+                signal.pause()
+            gate.stop()
+            os._exit(0)
+
+    parent = forked(use)
+    gate.wait_for_one()
+    assert used(cache) == {thing.name}
+    kill(parent)
+    try:
+        assert used(cache) == set()
+    finally:
+        gate.open()
 
 
 def test_a_child_may_use_the_cache_by_itself(tmp_path: Path) -> None:

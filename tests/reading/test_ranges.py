@@ -127,6 +127,12 @@ def test_rows_side_by_side_come_in_one_request(images: Dataset, tmp_path: Path) 
     assert beyond_the_leads(images) == (1, 10 * LARGE)
 
 
+def test_rows_near_one_another_come_in_one_request(tmp_path: Path) -> None:
+    made = Dataset(tmp_path / "d", ["t" * 2_000] * 300, chunk_bytes="4MB")
+    assert made.read(made.chunks(Cache(tmp_path, 0)), [280, 0, 1, 20, 25])
+    assert beyond_the_leads(made) == (2, 26 * 2_000 + 2_000)
+
+
 def test_a_chunk_that_has_cost_its_bytes_by_ranges_gets_a_place(
     images: Dataset, tmp_path: Path
 ) -> None:
