@@ -14,6 +14,7 @@ from objects import Object, descriptors, make, taken
 
 from millstream.cache import Cache, Lease, default_root, locks
 from millstream.cache.folder import FOLDER
+from millstream.cache.locks import LockedFile
 from millstream.errors import CorruptData, StorageError, UnsupportedError, UsageError
 
 
@@ -156,6 +157,29 @@ def test_a_discarded_file_is_fetched_anew_and_its_successor_stays(tmp_path: Path
         cache.discard(bad)  # the other one, of which nobody said that it is bad
         assert cache.usage() == 100
     bad.close()
+
+
+@pytest.mark.parametrize("between", ["share", "touch"])
+def test_a_file_that_changes_while_it_is_opened_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, between: str
+) -> None:
+    """Replaced between its opening and its locking, or between that and its mapping."""
+    (thing,) = make(tmp_path, 100)
+    cache = Cache(tmp_path, 1_000)
+    old = taken(cache, thing)
+    real = getattr(LockedFile, between)
+
+    def replace(self: LockedFile) -> None:
+        monkeypatch.setattr(LockedFile, between, real)
+        cache.discard(old)
+        taken(cache, thing).close()
+        real(self)
+
+    monkeypatch.setattr(LockedFile, between, replace)
+    with taken(cache, thing):
+        assert thing.fetches() == 2
+        assert [entry.in_use for entry in cache.entries()] == [True]
+    old.close()
 
 
 def test_a_cut_file_is_not_believed(tmp_path: Path) -> None:

@@ -127,19 +127,20 @@ class Folder:
     # One file -------------------------------------------------------------------------------
 
     def open(self, name: str) -> LockedFile | None:
-        """A complete file, locked against eviction; None if there is none."""
+        """A complete file, locked against eviction; None if there is none.
+
+        It may have been evicted before it was locked; then it is no longer at its path.
+        """
         path = self.file(name)
-        while not _is_foreign(path):
-            with cache_errors(path):
-                try:
-                    lock = LockedFile(path)
-                except FileNotFoundError:
-                    return None
-                lock.share()  # waits for moments, if somebody is about to evict this file
-            if lock.is_at(path):
-                return lock
-            lock.close()
-        return None
+        if _is_foreign(path):
+            return None
+        with cache_errors(path):
+            try:
+                lock = LockedFile(path)
+            except FileNotFoundError:
+                return None
+            lock.share()  # waits for moments, if somebody is about to evict this file
+        return lock
 
     def reserve(self, name: str, size: int, limit: int) -> LockedFile | None:
         """A new partial file of that size, locked; None if it does not fit.
