@@ -275,6 +275,11 @@ def test_a_folder_behind_a_symbolic_link_is_refused(tmp_path: Path, inner: str) 
     link.symlink_to(tmp_path / "data")
     with pytest.raises(UsageError, match="symbolic link"):
         Cache(tmp_path / "root", 100)
+    if inner:
+        link.unlink()
+        link.write_text("mine")
+        with pytest.raises(UsageError, match="is a file"):
+            Cache(tmp_path / "root", 100)
 
 
 def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:

@@ -69,8 +69,10 @@ class Folder:
             with suppress(FileExistsError), (self.path / "CACHEDIR.TAG").open("x") as file:
                 file.write(TAG)
         for folder in (self.path, self._files, self._partial, self._fetching):
-            if folder.is_symlink():
-                raise UsageError(f"{folder} is a symbolic link; a cache needs real folders")
+            if folder.is_symlink() or not folder.is_dir():
+                raise UsageError(
+                    f"{folder} is a file or a symbolic link; a cache needs a real folder there"
+                )
 
     def file(self, name: str) -> Path:
         """The path of a complete file."""
