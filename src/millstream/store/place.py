@@ -10,7 +10,10 @@ from millstream.store.local import LocalStore
 
 
 def open_place(place: str | os.PathLike[str]) -> LocalStore:
-    """The store at a path, or at a file:// URL; raises UnsupportedError for other schemes."""
+    """The store at a path, a file:// URL, or local:/path, which is a network drive.
+
+    Raises UnsupportedError for other schemes.
+    """
     text = os.fspath(place)
     if not isinstance(text, str) or not text:
         raise UsageError(f"a dataset's place is a path, got {place!r}")
@@ -21,4 +24,5 @@ def open_place(place: str | os.PathLike[str]) -> LocalStore:
         raise UnsupportedError(
             f"{scheme}:// is not supported by this version of millstream; give a local path"
         )
-    return LocalStore(Path(text).expanduser().absolute())
+    far = text.startswith("local:")
+    return LocalStore(Path(text.removeprefix("local:")).expanduser().absolute(), far)
