@@ -19,6 +19,7 @@ from millstream.store import LocalStore, open_place
 from millstream.writing.commit import build_manifest, publish
 from millstream.writing.cuts import Limits
 from millstream.writing.folder import JobFolder, remove_leftovers
+from millstream.writing.holdings import is_finished
 from millstream.writing.identity import JobKey, job_key
 from millstream.writing.job import JobRun
 from millstream.writing.progress import ProgressBar
@@ -127,6 +128,8 @@ class _Job:
             report = json.loads(self.store.get(self._record))["report"]
         except (FileNotFoundError, NotADirectoryError):
             return None
+        if not is_finished(self.store):
+            return None
         remove_leftovers(self.store)
         skipped = tuple(Skipped(**some) for some in report.pop("skipped"))
         return Report(**report, skipped=skipped, already_done=True)
@@ -138,7 +141,7 @@ class _Job:
         with JobFolder(self.store, self.key) as folder:
             work = Work(
                 fn=self.fn,
-                store=self.store,
+                store=folder.store,
                 temporary=folder.temporary,
                 skip_errors=settings["on_error"] == "skip",
                 allow_pickle=settings["allow_pickle"],
@@ -146,7 +149,6 @@ class _Job:
             with ProgressBar(len(self.inputs), show=self.verbose) as bar:
                 run = JobRun(
                     folder,
-                    self.store,
                     self.inputs,
                     self.limits,
                     digest=self.key.digest(),
@@ -159,7 +161,7 @@ class _Job:
                     f"none of the {len(self.inputs):,} inputs gave a sample: fn returned None, or "
                     "an iterator without items, for each; there is nothing to write"
                 )
-            publish(self.store, build_manifest(schema, chunks, self._shaping()))
+            is_new = publish(folder.store, build_manifest(schema, chunks, self._shaping()))
             report = Report(
                 place=str(self.store),
                 samples=sum(chunk.rows for chunk in chunks),
@@ -167,8 +169,9 @@ class _Job:
                 chunks=len(chunks),
                 seconds=time.monotonic() - began,
                 skipped=folder.skipped(),
+                already_done=not is_new,
             )
-            self.store.put(self._record, self._run_record(report))
+            folder.store.put(self._record, self._run_record(report))
             folder.remove()
         return report
 
@@ -181,7 +184,7 @@ class _Job:
     def _run_record(self, report: Report) -> bytes:
         """What is outside byte identity: when, where and with what the job ran."""
         record = {
-            "job": self.key.to_json(),
+            "job": self.key.summary(),
             "report": {k: v for k, v in asdict(report).items() if k != "already_done"},
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "host": platform.node(),
