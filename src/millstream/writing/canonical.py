@@ -6,6 +6,7 @@ differently if one of them holds an object twice.
 
 from __future__ import annotations
 
+import functools
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -31,6 +32,11 @@ def type_name(value: object) -> str:
     """The full name of a function or a class, or of the class of anything else."""
     named: Any = value if hasattr(value, "__qualname__") else type(value)
     return f"{named.__module__}.{named.__qualname__}"
+
+
+@functools.lru_cache(maxsize=1_000)
+def _class_bytes(kind: type) -> bytes:
+    return framed(b"", type_name(kind).encode())
 
 
 class Canonical(ABC):
@@ -98,8 +104,7 @@ class Canonical(ABC):
         return self.others(value)
 
     def _typed(self, value: object, tag: bytes, items: Iterable[bytes]) -> bytes:
-        name = type_name(type(value)).encode()
-        return framed(tag, framed(b"", name) + b"".join(items))
+        return framed(tag, _class_bytes(type(value)) + b"".join(items))
 
     def _pair(self, pair: tuple[Any, Any]) -> bytes:
         return self.bytes_of(pair[0]) + self.bytes_of(pair[1])

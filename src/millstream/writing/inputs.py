@@ -57,9 +57,7 @@ class InputsKey:
             return []
         numbers = np.frombuffer(details or b"", "<u8")
         if then["text"] or _text(self.inputs) or len(numbers) < 3:
-            now, before = (
-                some["text"] or f"{some['count']:,} inputs" for some in (self.summary(), then)
-            )
+            now, before = map(_described, (self.summary(), then))
             return [f"the inputs (now {now}, then {before})" if now != before else "the inputs"]
         block, digests = int(numbers[0]), numbers[1:].reshape(2, -1)
         mine = self if self.block == block else inputs_key(self.inputs, block)
@@ -147,6 +145,10 @@ def _file_state(name: str) -> bytes:
     return b"%d:%d," % (state.st_size, state.st_mtime_ns)
 
 
+def _described(summary: dict[str, Any]) -> str:
+    return str(summary["text"] or f"a sequence of {summary['count']:,}")
+
+
 def _text(inputs: Sequence[Any]) -> str | None:
     return repr(inputs) if isinstance(inputs, range) else None
 
@@ -173,7 +175,7 @@ def _named(now: InputsKey, blocks: npt.NDArray[np.intp], one: str, some: str) ->
         last = min(first + now.block, len(now.inputs)) - 1
         text = f"one of inputs {first} to {last}, or more, has {some}"
         return text + (f", and so in {len(blocks) - 1:,} other ranges" if len(blocks) > 1 else "")
-    value = short(now.inputs[first], 60)
+    value = short(now.inputs[first])
     text = f"input {first} {one.format(value=value)}"
     if "{value}" not in one:
         text = f"input {first} ({value}) {one}"
@@ -187,10 +189,12 @@ def _moved(now: InputsKey, count: int, values: Digests) -> str:
     end = _alike(mine[::-1][: few - begin], values[::-1][: few - begin])
     change = abs(len(now.inputs) - count)
     if now.block == 1 and begin + end == few:
-        what = "were added" if len(now.inputs) > count else "of then were removed"
-        return f"inputs {begin} to {begin + change - 1} {what}"
-    first = f"; the first that differ are in inputs from {begin * now.block}" if begin < few else ""
-    return f"there are {len(now.inputs):,} inputs, there were {count:,}{first}"
+        run = (
+            f"input {begin} was" if change == 1 else f"inputs {begin} to {begin + change - 1} were"
+        )
+        return f"{run} added" if len(now.inputs) > count else f"{run} removed, counted as then"
+    where = f"from input {begin} on" if now.block == 1 else f"at input {begin * now.block} or later"
+    return f"there are {len(now.inputs):,} inputs, there were {count:,}; they differ {where}"
 
 
 def _alike(some: Digests, others: Digests) -> int:
