@@ -214,6 +214,13 @@ def test_bound_arguments_and_attributes_are_named() -> None:
     ]
 
 
+def test_built_in_functions_have_names_and_objects() -> None:
+    assert function_key(np.sqrt) != function_key(np.exp)
+    assert function_key(len) != function_key(max)
+    assert differences({"a": 1}.get, {"a": 2}.get) == ["the object that builtins.dict.get is of"]
+    assert differences({"a": {1, 2}}.get, {"a": {2, 1}}.get) == []
+
+
 def test_many_differences_are_counted() -> None:
     names = [f"v{n}" for n in range(9)]
     source = f"def fn(x):\n    return [{', '.join(names)}]\n"
@@ -246,6 +253,7 @@ def outer(value: Any) -> Callable[[int], Any]:
         (1, True, False),
         (np, json, False),
         (len, max, False),
+        (np.sqrt, np.exp, False),
         (int, str, False),
     ],
 )

@@ -6,7 +6,6 @@ differently if one of them holds an object twice.
 
 from __future__ import annotations
 
-import functools
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -20,7 +19,8 @@ import numpy as np
 from blake3 import blake3
 
 # What their repr says is all there is to them.
-_AS_REPR = {bool, float, complex, type(None), type(...), range, date, time, timedelta}
+_AS_REPR = (bool, float, complex, type(None), type(...), range, date, time, timedelta)
+_BUILTIN = (list, tuple, set, frozenset, dict)
 
 
 def framed(tag: bytes, content: bytes) -> bytes:
@@ -28,15 +28,12 @@ def framed(tag: bytes, content: bytes) -> bytes:
     return b"%b%d:%b" % (tag, len(content), content)
 
 
-def type_name(value: object) -> str:
-    """The full name of a function or a class, or of the class of anything else."""
-    named: Any = value if hasattr(value, "__qualname__") else type(value)
-    return f"{named.__module__}.{named.__qualname__}"
-
-
-@functools.lru_cache(maxsize=1_000)
-def _class_bytes(kind: type) -> bytes:
-    return framed(b"", type_name(kind).encode())
+def full_name(value: object) -> str:
+    """The name, with its module, of a function or a class, or of the class of anything else."""
+    if not isinstance(getattr(value, "__qualname__", None), str):
+        value = type(value)
+    named: Any = value
+    return f"{getattr(named, '__module__', None) or 'builtins'}.{named.__qualname__}"
 
 
 class Canonical(ABC):
@@ -83,8 +80,10 @@ class Canonical(ABC):
 
     def _apart(self, value: Any) -> bytes:
         match value:
-            case list() | tuple():
+            case list():
                 return self._typed(value, b"l", map(self.bytes_of, value))
+            case tuple():
+                return self._typed(value, b"t", map(self.bytes_of, value))
             case set() | frozenset():
                 return self._typed(value, b"u", sorted(map(self.bytes_of, value)))
             case dict():
@@ -104,7 +103,8 @@ class Canonical(ABC):
         return self.others(value)
 
     def _typed(self, value: object, tag: bytes, items: Iterable[bytes]) -> bytes:
-        return framed(tag, _class_bytes(type(value)) + b"".join(items))
+        name = b"" if type(value) in _BUILTIN else full_name(type(value)).encode()
+        return framed(tag, framed(b"", name) + b"".join(items))
 
     def _pair(self, pair: tuple[Any, Any]) -> bytes:
         return self.bytes_of(pair[0]) + self.bytes_of(pair[1])

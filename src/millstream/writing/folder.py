@@ -98,10 +98,9 @@ class JobFolder:
         refuse_differing(self.store, key.differences(recorded["job"], recorded["function"], inputs))
 
     def _begin(self, key: JobKey) -> None:
+        names = {entry.name for entry in self.store.root.iterdir()}
         try:
-            refuse_others(
-                self.store, key, {entry.name for entry in self.store.root.iterdir()} - {JOB}
-            )
+            refuse_others(self.store, key, names - {JOB})
         except OutputNotEmpty:
             _remove(self._root)
             raise

@@ -12,12 +12,12 @@ import functools
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from blake3 import blake3
 
-from millstream.writing.canonical import Canonical, framed, type_name
+from millstream.writing.canonical import Canonical, framed, full_name
 from millstream.writing.uses import Uses, function_name
 
 MOST_NAMED = 5
@@ -116,11 +116,9 @@ class _PartBytes(Canonical):
                 return framed(b"k", self.bytes_of(_code(value)))
             case FunctionType() | functools.partial() | MethodType():
                 return framed(b"f", self.bytes_of(self.key(value).summary()))
-            case type() | BuiltinFunctionType():
-                return framed(b"g", type_name(value).encode())
             case ModuleType():
                 return framed(b"g", value.__name__.encode())
-        return framed(b"o", type_name(type(value)).encode())
+        return framed(b"o", full_name(value).encode())
 
 
 def _shown(value: object) -> str | None:

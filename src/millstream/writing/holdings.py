@@ -47,12 +47,11 @@ def refuse_others(store: LocalStore, key: JobKey, names: Iterable[str]) -> None:
 def _finished(store: LocalStore, key: JobKey) -> str:
     rows = read_manifest(store.get(version_key(1))).rows
     text = f"{store} holds a finished dataset of {rows:,} samples"
-    jobs = [
-        json.loads(path.read_text())["job"] for path in sorted(store.path("runs").glob("*.json"))
-    ]
-    if len(jobs) == 1:
-        changed = "; ".join(key.differences(jobs[0]))
-        text += f" by {jobs[0]['function']['name']}. This call differs from its job in: {changed}"
+    records = sorted(store.path("runs").glob("*.json"))
+    if len(records) == 1:
+        job = json.loads(records[0].read_text())["job"]
+        changed = "; ".join(key.differences(job))
+        text += f" by {job['function']['name']}. This call differs from its job in: {changed}"
     return f"{text}. Choose another output folder; this dataset was not changed"
 
 

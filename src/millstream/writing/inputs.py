@@ -20,7 +20,7 @@ from blake3 import blake3
 from xxhash import xxh3_64_intdigest
 
 from millstream.errors import NotPicklable
-from millstream.writing.canonical import Canonical, framed, type_name
+from millstream.writing.canonical import Canonical, framed, full_name
 from millstream.writing.function import function_bytes
 from millstream.writing.work import short
 
@@ -116,19 +116,19 @@ class _InputBytes(Canonical):
         if isinstance(value, FunctionType):
             return function_bytes(value)
         if isinstance(value, type | BuiltinFunctionType):
-            return framed(b"g", type_name(value).encode())
+            return framed(b"g", full_name(value).encode())
         try:
             reduce = copyreg.dispatch_table.get(type(value))
             taken = value.__reduce_ex__(4) if reduce is None else reduce(value)
         except Exception as error:  # whatever a user's __reduce__ raises
             raise NotPicklable(
-                f"a {type_name(type(value))} among the inputs cannot be pickled: {error}; pass "
+                f"a {full_name(type(value))} among the inputs cannot be pickled: {error}; pass "
                 "what it is made from, and make it inside fn"
             ) from error
         if isinstance(taken, str):
-            return framed(b"g", f"{type_name(value)} {taken}".encode())
+            return framed(b"g", f"{full_name(value)} {taken}".encode())
         make, arguments, state, items, pairs = (*taken, None, None, None)[:5]
-        taken = (type_name(make), arguments, state, list(items or ()), dict(pairs or ()))
+        taken = (full_name(make), arguments, state, list(items or ()), dict(pairs or ()))
         return framed(b"o", self.bytes_of(taken))
 
 

@@ -7,7 +7,7 @@ the next one reads the folder and does what is missing.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -117,7 +117,7 @@ class JobRun:
                     self._units += 1
                     self._running[self._units] = unit
                     session.submit(self._units, self._message(unit))
-                if self._failed and not self._before(self._failed.task):
+                if self._failed and not _before(self._failed.task, self._running.values()):
                     raise self._failed.error
                 if not self._running:
                     break
@@ -132,18 +132,13 @@ class JobRun:
             else:
                 yield task
 
-    def _before(self, task: int) -> list[Task]:
-        """The tasks before this one that are not done yet: all have been handed out once."""
-        units = [*self._queue, *self._running.values()]
-        return [unit for unit in units if isinstance(unit, Task) and unit.number < task]
-
     def _unit(self) -> Unit | None:
-        """What to do next."""
+        """What to do next. After a failure only tasks before it whose workers died are left."""
         if self._failed:
-            unit = next((u for u in self._before(self._failed.task) if u in self._queue), None)
-            if unit is not None:
-                self._queue.remove(unit)
-            return unit
+            again = _before(self._failed.task, self._queue)
+            if again:
+                self._queue.remove(again[0])
+            return again[0] if again else None
         if not self._queue and (task := next(self._todo, None)) is not None:
             return task
         return self._queue.popleft() if self._queue else None
@@ -250,6 +245,10 @@ class JobRun:
             self._firm += 1
         if self._firm:
             self._folder.drop_segments(range(first, self._placed[self._firm - 1].stop[0]))
+
+
+def _before(task: int, units: Iterable[Unit]) -> list[Task]:
+    return [unit for unit in units if isinstance(unit, Task) and unit.number < task]
 
 
 def _describe(unit: Unit) -> str:

@@ -47,7 +47,12 @@ def optimize(
     """Turns `fn(input)` for every input into a dataset in `output_dir`.
 
     The same inputs give the same bytes for any number of workers, in the order of the inputs.
-    A job that was stopped, by whatever, goes on when the same call is made again.
+    A job that was stopped, by whatever, goes on when the same call is made again, and does only
+    what is missing; a finished one reports. Another call for the same folder is refused, naming
+    what differs: an input (a string or path that names a local file counts with that file's size
+    and modification time), the code of fn, a value that fn closes over, is bound to, or has in
+    the global variables of its module (objects without plain values count by their class), or a
+    setting below that shapes the bytes.
 
     Args:
         fn: Returns a sample, or an iterator over any number of samples (a generator function
@@ -55,7 +60,7 @@ def optimize(
             values, nested as deep as you like, or a bare value. All samples have the same
             structure and types. A lambda or a closure will do; scripts need no main guard.
         inputs: Anything with a length and indices whose items pickle.
-        output_dir: A new or empty folder, or that of an unfinished run of this same job.
+        output_dir: A new or empty folder, or that of an earlier run of this same job.
         chunk_bytes: The most bytes in a chunk, a number or text such as "64MB" (decimal) or
             "64MiB" (binary). A sample that alone is larger gets a chunk of its own. 64 MB by
             default.
@@ -75,9 +80,9 @@ def optimize(
     Raises:
         UsageError: An argument makes no sense, or no input gave a sample.
         SampleError: A sample cannot be stored, or differs in structure or type.
-        FunctionError: fn raised.
+        FunctionError: fn raised. Of several bad inputs, this and SampleError name the first.
         NotPicklable: fn or an input cannot be sent to a worker.
-        OutputNotEmpty: output_dir holds something else, or another unfinished job.
+        OutputNotEmpty: output_dir holds something else, or another job, finished or not.
         OutputBusy: Another process writes to output_dir.
         WorkerDied: The same task killed three workers.
         StorageError: Writing failed, as on a full disk.

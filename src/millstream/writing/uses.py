@@ -10,10 +10,10 @@ from __future__ import annotations
 import dis
 import functools
 from collections.abc import Iterator
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from millstream.writing.canonical import type_name
+from millstream.writing.canonical import full_name
 
 Named = tuple[str, Any]
 
@@ -22,7 +22,7 @@ def function_name(fn: object) -> str:
     """The name of whatever can be called, with its module."""
     if isinstance(fn, functools.partial):
         return f"partial({function_name(fn.func)})"
-    return type_name(fn)
+    return full_name(fn)
 
 
 class Uses:
@@ -63,6 +63,8 @@ class Uses:
             case MethodType():
                 yield owner, fn.__func__
                 yield from _attributes(fn.__self__)
+            case BuiltinFunctionType():
+                yield f"the object that {owner} is of", fn.__self__
             case type():
                 for base in fn.__mro__:
                     if base.__module__ == self._home:
@@ -96,7 +98,7 @@ class Uses:
             value = fn.__globals__[name]
             self._globals.add(name)
             if isinstance(value, FunctionType | type) and value.__module__ != self._home:
-                value = type_name(value)
+                value = full_name(value)
             yield f"the global variable `{name}`", value
 
 
@@ -121,11 +123,12 @@ def _attributes(value: Any) -> Iterator[Named]:
     """The state of an object, by its attributes."""
     if isinstance(value, type | ModuleType):
         return
-    slots = [name for kind in type(value).__mro__ for name in vars(kind).get("__slots__", ())]
-    state = {name: getattr(value, name) for name in slots if hasattr(value, name)}
+    slots = [vars(kind).get("__slots__", ()) for kind in type(value).__mro__]
+    names = [name for some in slots for name in ((some,) if isinstance(some, str) else some)]
+    state = {name: getattr(value, name) for name in names if hasattr(value, name)}
     state.update(getattr(value, "__dict__", {}))
     for name in sorted(state):
-        yield f"the attribute `{name}` of the {type_name(type(value))}", state[name]
+        yield f"the attribute `{name}` of the {full_name(type(value))}", state[name]
 
 
 def _members(kind: type) -> Iterator[Named]:
@@ -137,7 +140,7 @@ def _members(kind: type) -> Iterator[Named]:
             if not name.startswith("__annotate"):
                 yield name, member
         elif not name.startswith("__"):
-            yield f"the attribute `{name}` of {type_name(kind)}", member
+            yield f"the attribute `{name}` of {full_name(kind)}", member
 
 
 def _contents(cell: Any) -> object:
