@@ -1,4 +1,4 @@
-"""Ends a forked child with SIGKILL right before its k-th change to the disk."""
+"""Ends a forked child with SIGKILL right before its k-th change to the disk; what is left then."""
 
 from __future__ import annotations
 
@@ -135,3 +135,16 @@ def tear(life: Life, chance: random.Random) -> bool:
         return False
     os.truncate(path, chance.randrange(last.before, path.stat().st_size))
     return True
+
+
+def tree(folder: Path) -> dict[str, Any]:
+    """All that lies in a folder; of the records of runs what the report says, but the seconds."""
+    found: dict[str, Any] = {}
+    for path in folder.rglob("*"):
+        content = path.read_bytes() if path.is_file() else None
+        if content is not None and path.parent.name == "runs":
+            report = json.loads(content)["report"]
+            found[path.name] = {key: report[key] for key in ("samples", "chunks", "skipped")}
+        else:
+            found[str(path.relative_to(folder))] = content
+    return found

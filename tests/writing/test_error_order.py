@@ -12,7 +12,7 @@ from unittest.mock import patch
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_kills import tree
+from kills import tree
 
 import millstream as ms
 from millstream import errors

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kills import Life, live, tear
+from kills import Life, live, tear, tree
 
 import millstream as ms
 from millstream import errors
@@ -56,19 +55,6 @@ def job(folder: Path) -> Any:
         on_error="skip",
         verbose=False,
     )
-
-
-def tree(folder: Path) -> dict[str, Any]:
-    """All that lies in a folder; of the records of runs what the report says, but the seconds."""
-    found: dict[str, Any] = {}
-    for path in folder.rglob("*"):
-        content = path.read_bytes() if path.is_file() else None
-        if content is not None and path.parent.name == "runs":
-            report = json.loads(content)["report"]
-            found[path.name] = {key: report[key] for key in ("samples", "chunks", "skipped")}
-        else:
-            found[str(path.relative_to(folder))] = content
-    return found
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kills import kill_at, live
-from test_kills import tree
+from kills import kill_at, live, tree
 
 import millstream as ms
 from millstream.execution import processes
