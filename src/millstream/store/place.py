@@ -25,4 +25,4 @@ def open_place(place: str | os.PathLike[str]) -> LocalStore:
             f"{scheme}:// is not supported by this version of millstream; give a local path"
         )
     far = text.startswith("local:")
-    return LocalStore(Path(text.removeprefix("local:")).expanduser().absolute(), far)
+    return LocalStore(Path(text.removeprefix("local:")).expanduser().absolute(), far=far)
