@@ -193,7 +193,7 @@ def test_a_cut_file_is_not_believed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-@pytest.mark.parametrize("call", ["write", "ftruncate", "open"])
+@pytest.mark.parametrize("call", ["pwrite", "ftruncate", "open"])
 def test_a_full_disk_is_like_a_full_cache_and_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
 ) -> None:

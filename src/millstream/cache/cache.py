@@ -31,12 +31,12 @@ import mmap
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from blake3 import blake3
 
-from millstream.cache.folder import FOLDER, NAME, Entry, Folder
+from millstream.cache.folder import FOLDER, NAME, Entry, Fetching, Folder
 from millstream.cache.locks import SUPPORTED, DiskFull, LockedFile, cache_errors
 from millstream.errors import CorruptData, StorageError, UnsupportedError, UsageError
 
@@ -78,6 +78,58 @@ class Lease:
         return blake3(self.content).hexdigest() == self.name
 
 
+class Busy(StorageError):
+    """Another process is fetching this file."""
+
+
+class Filling:
+    """A file on its way: bytes are written to it in any order, by any thread; then it is finished.
+
+    Whoever has one calls `give_up` at last, which does nothing to a file that was finished.
+    """
+
+    def __init__(
+        self, folder: Folder, name: str, size: int, lock: LockedFile, fetching: Fetching
+    ) -> None:
+        self.name, self.size = name, size
+        self._folder, self._lock, self._fetching = folder, lock, fetching
+        self._done = False
+
+    def write(self, start: int, content: bytes | memoryview) -> None:
+        """Writes bytes from `start` on; CorruptData for those beyond the file's end."""
+        if start + len(content) > self.size:
+            raise _wrong_size(self.name, self.size, f"{start + len(content)} or more")
+        with cache_errors(self._folder.partial(self.name)):
+            self._lock.write_at(start, content)
+
+    def finish(self, written: int, *, verify: bool) -> Lease | None:
+        """Gives the file its name; None if somebody has removed it meanwhile.
+
+        written: how many bytes that was. Raises CorruptData unless these are all, and have the
+        digest that is to be the name, if it is to be verified.
+        """
+        if written != self.size:
+            raise _wrong_size(self.name, self.size, f"{written}")
+        content = _map(self._folder.partial(self.name), self._lock)
+        if content is not None and verify and (found := blake3(content).hexdigest()) != self.name:
+            raise CorruptData(
+                f"chunk {self.name}: the bytes that arrived have the digest {found}, not the one "
+                "that is its name; write or copy this chunk again"
+            )
+        if content is not None:
+            self._folder.publish(self.name)
+        self._done = content is not None
+        self.give_up()
+        return None if content is None else Lease(self.name, content, self._lock)
+
+    def give_up(self) -> None:
+        """Removes the file, unless it was finished."""
+        if not self._done and self._lock.is_open:
+            self._folder.give_up(self.name)
+            self._lock.close()
+        self._fetching.close()
+
+
 class Cache:
     """The cache inside the folder `root`, kept at `limit` bytes or less.
 
@@ -106,16 +158,47 @@ class Cache:
         verify: whether what was fetched must have the BLAKE3 digest `name`. Raises CorruptData if
         it has not, or another length, and whatever `fetch` raises; nothing is kept then.
         """
+        begun = self.begin(name, size)
+        if not isinstance(begun, Filling):
+            return begun
+        try:
+            at = 0
+            for piece in fetch():
+                begun.write(at, piece)
+                at += len(piece)
+            return begun.finish(at, verify=verify)
+        except DiskFull as error:
+            self._warn_full(error)
+            return None
+        finally:
+            begun.give_up()
+
+    def begin(self, name: str, size: int, *, wait: bool = True) -> Filling | Lease | None:
+        """The file if it is there, or else its place, for who is to fill it; None without room.
+
+        wait: whether to wait while another fetches it; else Busy is raised.
+        """
         _check(name, size)
         lease = self.find(name, size)
         if lease is not None or size > self.limit or not self._folder.is_free(name):
             return lease
+        fetching = self._folder.fetching(name, wait=wait)
+        if fetching is None:
+            raise Busy(f"chunk {name} is being fetched by another process")
         try:
-            with self._folder.fetching(name):
-                return self.find(name, size) or self._fetch(name, size, fetch, verify)
+            lease = self.find(name, size)
+            lock = None if lease else self._folder.reserve(name, size, self.limit)
+            if lock is not None:
+                filling = Filling(self._folder, name, size, lock, fetching)
+                fetching = None
+                return filling
+            return lease
         except DiskFull as error:
             self._warn_full(error)
             return None
+        finally:
+            if fetching is not None:
+                fetching.close()
 
     def find(self, name: str, size: int) -> Lease | None:
         """The file if it is there."""
@@ -157,23 +240,6 @@ class Cache:
         """The folder that a cache inside `root` has, or would have."""
         return root / FOLDER
 
-    def _fetch(self, name: str, size: int, fetch: Fetch, verify: bool) -> Lease | None:
-        lock = self._folder.reserve(name, size, self.limit)
-        if lock is None:
-            return None
-        path = self._folder.partial(name)
-        try:
-            for piece in _checked(fetch(), name, size, verify):
-                with cache_errors(path):
-                    lock.write(piece)
-            content = _map(path, lock)
-            self._folder.publish(name)
-        except BaseException:
-            self._folder.give_up(name)
-            lock.close()
-            raise
-        return None if content is None else Lease(name, content, lock)
-
     def _warn_full(self, error: DiskFull) -> None:
         if not self._warned:
             self._warned = True
@@ -186,26 +252,10 @@ def _check(name: str, size: int) -> None:
         raise UsageError(f"cannot cache {name!r} of {size} bytes: 64 hex digits, 1 byte or more")
 
 
-def _checked(pieces: Iterable[bytes], name: str, size: int, verify: bool) -> Iterator[bytes]:
-    """Passes the pieces on; raises CorruptData at the first that is too much, and at the end."""
-    hasher, got = blake3(), 0
-    for piece in pieces:
-        got += len(piece)
-        if got > size:
-            break
-        if verify:
-            hasher.update(piece)
-        yield piece
-    if got != size:
-        raise CorruptData(
-            f"chunk {name}: expected {size} bytes, {got} {'or more ' * (got > size)}arrived; "
-            "write or copy this chunk again"
-        )
-    if verify and hasher.hexdigest() != name:
-        raise CorruptData(
-            f"chunk {name}: the bytes that arrived have the digest {hasher.hexdigest()}, not the "
-            "one that is its name; write or copy this chunk again"
-        )
+def _wrong_size(name: str, size: int, found: str) -> CorruptData:
+    return CorruptData(
+        f"chunk {name}: expected {size} bytes, {found} arrived; write or copy this chunk again"
+    )
 
 
 def _map(path: Path, lock: LockedFile) -> memoryview | None:

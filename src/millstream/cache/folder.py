@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
 
-from millstream.cache.locks import LockedFile, cache_errors, lock_alone
+from millstream.cache.locks import LockedFile, cache_errors, lock_alone, try_lock_alone
 from millstream.errors import UsageError
 
 FOLDER = "millstream-cache"
@@ -41,6 +41,20 @@ class Entry:
     bytes: int
     last_used: float
     in_use: bool
+
+
+class Fetching:
+    """The right to fetch a file, until `close`."""
+
+    def __init__(self, path: Path, lock: LockedFile) -> None:
+        self._path, self._lock = path, lock
+
+    def close(self) -> None:
+        """Lets others try."""
+        if self._lock.is_open:
+            with suppress(OSError):  # an empty file that is left does no harm
+                self._path.unlink()
+            self._lock.close()
 
 
 class Folder:
@@ -93,28 +107,23 @@ class Folder:
     def changing(self) -> Iterator[None]:
         """Alone among all processes, for moments: to look at the names, and to change them."""
         with cache_errors(self.path):
-            lock = self._lock(self.path / "budget")
+            self._make()  # somebody may have removed it all
+            lock = lock_alone(self.path / "budget")
         try:
             yield
         finally:
             lock.close()
 
-    @contextmanager
-    def fetching(self, name: str) -> Iterator[None]:
-        """Alone among those who would fetch this file; waits until others are done, or dead."""
+    def fetching(self, name: str, *, wait: bool) -> Fetching | None:
+        """Alone among those who would fetch this file.
+
+        wait: until others are done, or dead; else None if there is one.
+        """
         path = self._fetching / name
         with cache_errors(path):
-            lock = self._lock(path)
-        try:
-            yield
-        finally:
-            with suppress(OSError):  # an empty file that is left does no harm
-                path.unlink()
-            lock.close()
-
-    def _lock(self, path: Path) -> LockedFile:
-        self._make()  # somebody may have removed it all
-        return lock_alone(path)
+            self._make()
+            lock = lock_alone(path) if wait else try_lock_alone(path)
+        return None if lock is None else Fetching(path, lock)
 
     def excludes(self) -> bool:
         """Whether a lock taken through one descriptor is denied to another."""

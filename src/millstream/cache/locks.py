@@ -156,18 +156,16 @@ class LockedFile:
                 if error.errno == errno.ENOSPC:
                     raise
 
-    def write(self, content: bytes | memoryview) -> None:
-        """Writes all of it where the last write ended."""
+    def write_at(self, start: int, content: bytes | memoryview) -> None:
+        """Writes all of it from a byte on; several threads may write at once."""
         left = memoryview(content)
         while left:
-            left = left[os.write(self._descriptor, left) :]
+            count = os.pwrite(self._descriptor, left, start)
+            left, start = left[count:], start + count
 
 
 def lock_alone(path: Path) -> LockedFile:
-    """A lock on a file of that path, which is made if it is missing; waits for its turn.
-
-    The owner of the lock may remove the file, so whoever gets it looks whether it is still there.
-    """
+    """A lock on a file of that path, which is made if it is missing; waits for its turn."""
     while True:
         lock = LockedFile(path, os.O_RDONLY | os.O_CREAT)
         try:
@@ -175,6 +173,16 @@ def lock_alone(path: Path) -> LockedFile:
         except BaseException:
             lock.close()
             raise
+        # The owner of the lock may have removed the file.
         if lock.is_at(path):
             return lock
         lock.close()
+
+
+def try_lock_alone(path: Path) -> LockedFile | None:
+    """The same without waiting: None if somebody has it, or had it a moment ago."""
+    lock = LockedFile(path, os.O_RDONLY | os.O_CREAT)
+    if lock.try_exclude() and lock.is_at(path):
+        return lock
+    lock.close()
+    return None
