@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any, Protocol, TypeVar
 
 from millstream.cache import Cache, Lease
-from millstream.errors import StorageError
+from millstream.errors import MillstreamError, StorageError
 from millstream.format import ChunkTable, ChunkView
 from millstream.format.keys import chunk_key
 from millstream.reading.chunks import listed_view, missing_chunk
+from millstream.reading.fetching.downloads import Wanted
 from millstream.reading.reader import Rows
 from millstream.reading.sparse import SparseChunk
-from millstream.store import ReadableStore
+
+T = TypeVar("T")
 
 # A lease takes two descriptors, one to lock and one to map, and a process often has no more
 # than 1,024 of them for all its datasets.
@@ -21,19 +24,19 @@ MAX_LEASES = 128
 # Of chunks that are read by ranges, all together.
 MAX_SPARSE = 1_024
 MAX_SPARSE_BYTES = 256_000_000
+# How often a chunk is asked for again that arrives damaged.
+MAX_RETRIES = 3
 # What a request costs beyond its bytes: as much time as these many bytes would take.
 REQUEST_BYTES = 262_144
-# How much of a chunk is in memory while it is fetched.
-PIECE_BYTES = 8_388_608
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadStats:
     """What reading has cost so far; adds up over datasets and processes.
 
-    fetched: whole chunks, and their bytes, from the store. opened: chunks that were in the cache
-    already. ranged: requests for parts of chunks, and the bytes of these. replaced: copies in the
-    cache that had gone bad.
+    fetched: whole chunks, and their bytes, from the store. opened: chunks out of the cache. ranged:
+    requests for parts of chunks, and the bytes of these. replaced: copies in the cache that had
+    gone bad.
     """
 
     fetched_chunks: int = 0
@@ -52,6 +55,16 @@ class ReadStats:
         return ReadStats(**{name: mine[name] - others[name] for name in mine})
 
 
+class Remote(Protocol):
+    """Where the chunks come from."""
+
+    def ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> Sequence[bytes | memoryview]:
+        """Some bytes of an object for each span; FileNotFoundError, or another OSError."""
+
+    def fill(self, wanted: Wanted) -> bool:
+        """Whether an object is in the cache now; it is fetched if there is room."""
+
+
 class CachedChunks:
     """Opens chunks by their number out of the cache, where they are fetched to if missing.
 
@@ -61,13 +74,12 @@ class CachedChunks:
     would cost a chunk where more chunks are read in turn than fit.
     """
 
-    def __init__(
-        self, store: ReadableStore, table: ChunkTable, cache: Cache, *, verify: bool
-    ) -> None:
-        self._store, self._table, self._cache, self._verify = store, table, cache, verify
+    def __init__(self, remote: Remote, table: ChunkTable, cache: Cache, *, verify: bool) -> None:
+        self._remote, self._table, self._cache, self._verify = remote, table, cache, verify
         self._leases: OrderedDict[int, Lease] = OrderedDict()
         self._views: dict[int, ChunkView] = {}  # of leases
         self._sparse: OrderedDict[int, SparseChunk] = OrderedDict()
+        self._retries: Counter[int] = Counter()  # of chunks that were not what they should be
         self._paid: dict[int, int] = {}  # what reading a chunk by ranges has cost, in bytes
         self.stats = ReadStats()
 
@@ -87,17 +99,20 @@ class CachedChunks:
     def renew(self, chunks: Iterable[int]) -> bool:
         """Forgets copies of these chunks that went bad; True if reading again may help.
 
-        What the store itself gave is not asked for twice.
+        A byte may have changed on the way here; only what comes again and again is the store's.
         """
         renewed = False
         for chunk in set(chunks):
-            self._sparse.pop(chunk, None)
+            if self._sparse.pop(chunk, None) is not None:
+                self._retries[chunk] += 1
+                renewed |= self._retries[chunk] <= MAX_RETRIES
             lease = self._leases.get(chunk)
             if lease is not None and not lease.is_intact():
                 self._cache.discard(lease)
                 self._give_back(chunk)
                 self.stats += ReadStats(replaced_chunks=1)
-                renewed = True
+                self._retries[chunk] += 1
+                renewed |= self._retries[chunk] <= MAX_RETRIES
         return renewed
 
     def close(self) -> None:
@@ -107,8 +122,8 @@ class CachedChunks:
         self._sparse.clear()
 
     def _view(self, chunk: int, fields: Sequence[int], rows: Rows, *, fetch: bool) -> ChunkView:
-        if chunk not in self._leases and (chunk not in self._sparse or self._has_paid(chunk)):
-            self._open(chunk, fetch=fetch)
+        if chunk not in self._leases:
+            self._open(chunk, fetch=fetch and chunk not in self._sparse)
         if chunk in self._leases:
             self._leases.move_to_end(chunk)
             if chunk not in self._views:
@@ -139,23 +154,18 @@ class CachedChunks:
         return self._paid.get(chunk, 0) >= int(self._table.sizes[chunk])
 
     def _lease(self, chunk: int, *, fetch: bool) -> Lease | None:
-        name, size = self._table.name(chunk), int(self._table.sizes[chunk])
-        before = self.stats
-        lease = (
-            self._cache.lease(name, size, lambda: self._pieces(name, size), verify=self._verify)
-            if fetch
-            else self._cache.find(name, size)
-        )
-        if lease is not None and self.stats is before:
+        wanted = self.wanted(chunk)
+        lease = self._cache.find(wanted.name, wanted.size)
+        if lease is None and fetch and self._asked(chunk, self._remote.fill, wanted):
+            lease = self._cache.find(wanted.name, wanted.size)
+        if lease is not None:
             self.stats += ReadStats(opened_chunks=1)
         return lease
 
-    def _pieces(self, name: str, size: int) -> Iterator[bytes]:
-        self.stats += ReadStats(fetched_chunks=1)
-        for start in range(0, size, PIECE_BYTES):
-            piece = self._get(name, start, min(start + PIECE_BYTES, size))
-            self.stats += ReadStats(fetched_bytes=len(piece))
-            yield piece
+    def wanted(self, chunk: int) -> Wanted:
+        """The object that a chunk is."""
+        name = self._table.name(chunk)
+        return Wanted(key=chunk_key(name), name=name, size=int(self._table.sizes[chunk]))
 
     def _make_room(self, size: int) -> bool:
         """Gives back leases, the longest unused first, if these bytes may then fit."""
@@ -186,30 +196,30 @@ class CachedChunks:
         return sparse.view
 
     def _make_sparse(self, chunk: int) -> SparseChunk:
-        def get(start: int, stop: int) -> bytes:
-            piece = self._get(name, start, stop)
-            self._paid[chunk] = self._paid.get(chunk, 0) + REQUEST_BYTES + len(piece)
-            self.stats += ReadStats(ranged_requests=1, ranged_bytes=len(piece))
-            return piece
+        key = self.wanted(chunk).key
 
-        name = self._table.name(chunk)
+        def get(spans: Sequence[tuple[int, int]]) -> Sequence[bytes | memoryview]:
+            pieces = self._asked(chunk, self._remote.ranges, key, spans)
+            count, nbytes = len(pieces), sum(map(len, pieces))
+            self._paid[chunk] = self._paid.get(chunk, 0) + count * REQUEST_BYTES + nbytes
+            self.stats += ReadStats(ranged_requests=count, ranged_bytes=nbytes)
+            return pieces
+
         return SparseChunk(self._table, chunk, get, verify=self._verify)
 
     def _sparse_bytes(self) -> int:
         return sum(sparse.nbytes for sparse in self._sparse.values())
 
-    def _get(self, name: str, start: int, stop: int) -> bytes:
-        key = chunk_key(name)
+    def _asked(self, chunk: int, call: Callable[..., T], *arguments: Any) -> T:
         try:
-            return self._store.get(key, (start, stop))
+            return call(*arguments)
         except FileNotFoundError:
-            raise missing_chunk(self._store, name, key) from None
+            name = self._table.name(chunk)
+            raise missing_chunk(self._remote, name, chunk_key(name)) from None
         except OSError as error:
-            if isinstance(error, StorageError):
+            if isinstance(error, MillstreamError):
                 raise
-            raise StorageError(
-                f"cannot read {key} of {self._store}: {error.strerror or error}"
-            ) from error
+            raise StorageError(f"cannot read {self._remote}: {error.strerror or error}") from error
 
 
 class RandomAccess:

@@ -15,6 +15,7 @@ from millstream.plan import Plan, generator, generator_for_row
 from millstream.reading.arguments import as_indices, as_names, check_order
 from millstream.reading.batches import Batches
 from millstream.reading.decoding import Decode
+from millstream.reading.fetching.client import FetchedStore
 from millstream.reading.reader import Rows
 from millstream.reading.run import Shape, check_rank, drops_last
 from millstream.reading.source import Reading, Source
@@ -99,11 +100,12 @@ class StreamingDataset:
             decode=dict(decode or {}),
             allow_pickle=allow_pickle,
             verify=verify,
-            cache_root=default_root() if cache_dir is None else Path(cache_dir).expanduser(),
-            cache_bytes=cache_bytes,
         )
+        store = open_place(input_dir)
+        root = default_root() if cache_dir is None else Path(cache_dir).expanduser()
+        place = FetchedStore(store, root, cache_bytes) if store.far else store
         self._stream = Stream(
-            source=Source(open_place(input_dir), version, reading),
+            source=Source(place, version, reading),
             seed=seed,
             subsample=subsample,
             shuffle=bool(shuffle),
@@ -235,7 +237,7 @@ class StreamingDataset:
         manifest = source.manifest
         fields = ", ".join(f"{field.name}: {field}" for field in source.fields)
         return (
-            f"{type(self).__name__}({str(source.store)!r}, {len(self):,} samples, "
+            f"{type(self).__name__}({str(source.place)!r}, {len(self):,} samples, "
             f"{manifest.nbytes / 1e6:,.1f} MB in {len(manifest.chunks):,} chunks, "
             f"version {manifest.version}, fields {{{fields}}})"
         )

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from millstream.cache import Cache
 from millstream.errors import DatasetNotFound, StateMismatch, UsageError
 from millstream.format import Field, Manifest, bind, builtin, rebuilder
 from millstream.format.codecs import ArrayCodec
 from millstream.format.tree import Tree
+from millstream.plan import Epoch
 from millstream.reading.cached import CachedChunks, ReadStats
 from millstream.reading.chunks import MappedChunks
 from millstream.reading.decoding import Decode, Decoder, make_decoders
+from millstream.reading.fetching.client import FetchedStore
+from millstream.reading.fetching.prefetch import Need
 from millstream.reading.reader import Array, Reader, Rows, Values
 from millstream.reading.versions import load_version
 from millstream.store import LocalStore
@@ -26,24 +27,25 @@ from millstream.store import LocalStore
 class Reading:
     """What to read and how.
 
-    fields: names, None for all. cache_root, cache_bytes: where and how much of a dataset that is
-    far away is kept here.
+    fields: names, None for all.
     """
 
     fields: tuple[str, ...] | None
     decode: Mapping[str, Decode]
     allow_pickle: bool
     verify: bool
-    cache_root: Path
-    cache_bytes: int
+
+
+# Where a dataset lies: its files are read there, or fetched from there.
+Place = LocalStore | FetchedStore
 
 
 class Source:
     """A dataset version, ready to be read; pickles as its place and its version's digest."""
 
-    def __init__(self, store: LocalStore, version: int | None, reading: Reading) -> None:
-        self.store, self._reading = store, reading
-        loaded = load_version(store, version)
+    def __init__(self, place: Place, version: int | None, reading: Reading) -> None:
+        self.place, self._reading = place, reading
+        loaded = load_version(place, version)
         self.manifest: Manifest = loaded.manifest
         self.digest = loaded.digest
         self.schema = loaded.manifest.schema
@@ -58,17 +60,16 @@ class Source:
         ]
         table = self.manifest.chunks
         self._cached: CachedChunks | None = None
-        if store.far:
-            cache = Cache(reading.cache_root, reading.cache_bytes)
-            self._cached = CachedChunks(store, table, cache, verify=reading.verify)
+        if isinstance(place, FetchedStore):
+            self._cached = CachedChunks(place, table, place.cache(), verify=reading.verify)
             self._reader = Reader(self._cached, table, dtypes)
             self._picker = Reader(self._cached.random_access, table, dtypes)
         else:
-            mapped = MappedChunks(store, table, verify=reading.verify)
+            mapped = MappedChunks(place, table, verify=reading.verify)
             self._reader = self._picker = Reader(mapped, table, dtypes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.store, self.manifest.version, self._reading, self.digest)
+        return _reopen, (self.place, self.manifest.version, self._reading, self.digest)
 
     @property
     def fields(self) -> list[Field]:
@@ -92,8 +93,38 @@ class Source:
 
     @property
     def stats(self) -> ReadStats:
-        """What this process has read of a dataset that is far away."""
+        """What this process has read of a dataset that is far away, whole chunks not counted."""
         return ReadStats() if self._cached is None else self._cached.stats
+
+    def fetched(self) -> ReadStats:
+        """The whole chunks of this place that this process and its workers had fetched."""
+        if not isinstance(self.place, FetchedStore):
+            return ReadStats()
+        chunks, nbytes = self.place.fetched()
+        return ReadStats(fetched_chunks=chunks, fetched_bytes=nbytes)
+
+    def follow(self, epochs: Iterable[Epoch], rank: int, ranks: int) -> None:
+        """Has what is far away fetched ahead of a rank that goes through these epochs.
+
+        Its positions count through all of them, see `passed`.
+        """
+        if not isinstance(self.place, FetchedStore) or self._cached is None:
+            return
+        needs, before = [], 0
+        for epoch in epochs:
+            some = epoch.needs(rank, ranks)
+            times = zip(some.chunk.tolist(), some.first.tolist(), some.last.tolist(), strict=True)
+            needs += [
+                Need(wanted=self._cached.wanted(chunk), first=before + first, last=before + last)
+                for chunk, first, last in times
+            ]
+            before += epoch.length
+        self.place.follow(needs)
+
+    def passed(self, position: int) -> None:
+        """The stream that is followed has passed all positions before this one."""
+        if isinstance(self.place, FetchedStore):
+            self.place.at(position)
 
     def beside_decoders(self, stored: Sequence[Values]) -> Iterator[tuple[Decoder, Values]]:
         """Each field's values beside what decodes them."""
@@ -128,14 +159,14 @@ class StoredRows:
         ]
 
 
-def _reopen(store: LocalStore, version: int, reading: Reading, digest: str) -> Source:
+def _reopen(place: Place, version: int, reading: Reading, digest: str) -> Source:
     try:
-        source = Source(store, version, reading)
+        source = Source(place, version, reading)
     except DatasetNotFound as error:
         raise DatasetNotFound(f"{error}; it was there when this dataset was opened") from None
     if source.digest != digest:
         raise StateMismatch(
-            f"{store}, version {version}, is no longer the dataset that was opened: its manifest "
+            f"{place}, version {version}, is no longer the dataset that was opened: its manifest "
             f"was {digest[:16]}, now {source.digest[:16]}"
         )
     return source

@@ -17,8 +17,8 @@ from millstream.reading.reader import Rows
 # What reading a row may cost beyond its own bytes.
 EXTRA_BYTES = 65_536
 
-# Bytes of the chunk's object from a start up to a stop; fewer where it ends.
-Get = Callable[[int, int], bytes]
+# Bytes of the chunk's object for each span, from its start up to its stop.
+Get = Callable[[Sequence[tuple[int, int]]], Sequence[bytes | memoryview]]
 
 
 class SparseChunk:
@@ -50,8 +50,8 @@ class SparseChunk:
             self._fetch(joined(lacking, _gap(len(np.unique(rows)), len(lacking))))
 
     def _fetch(self, wanted: Spans) -> None:
-        for start, stop in wanted.tolist():
-            piece = self._get(start, stop)
+        asked = [(start, stop) for start, stop in wanted.tolist()]
+        for (start, stop), piece in zip(asked, self._get(asked), strict=True):
             if len(piece) != stop - start:
                 raise CorruptData(
                     f"chunk {self._name}: bytes {start} to {stop} were asked for, {len(piece)} "
