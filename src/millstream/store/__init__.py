@@ -2,6 +2,6 @@
 
 from millstream.store.local import LocalStore
 from millstream.store.place import open_place
-from millstream.store.protocol import Store
+from millstream.store.protocol import ReadableStore, Store
 
-__all__ = ["LocalStore", "Store", "open_place"]
+__all__ = ["LocalStore", "ReadableStore", "Store", "open_place"]

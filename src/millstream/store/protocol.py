@@ -5,11 +5,18 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Store(Protocol):
-    """Whole objects under keys like `chunks/ab12`; a key's parts are joined by slashes."""
+class ReadableStore(Protocol):
+    """Objects under keys like `chunks/ab12`; a key's parts are joined by slashes."""
 
-    def get(self, key: str) -> bytes:
-        """An object's bytes; raises FileNotFoundError."""
+    def get(self, key: str, span: tuple[int, int] | None = None) -> bytes:
+        """An object's bytes, or those from span[0] up to span[1]; raises FileNotFoundError.
+
+        Where the object ends before the span does, there are fewer.
+        """
+
+
+class Store(ReadableStore, Protocol):
+    """One that can be written too, an object at a time."""
 
     def put(self, key: str, content: bytes) -> None:
         """Makes or replaces an object; a reader sees the old or the new, never half."""

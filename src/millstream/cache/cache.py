@@ -1,0 +1,215 @@
+"""Files by name, fetched once a machine, mapped by all, within one budget of bytes.
+
+A name stands for the same bytes for ever: it is the digest of a chunk. To get a file, a process
+
+1. opens it, with a shared lock. If it is there, that is all.
+2. If not, it takes the lock of `fetching/<name>` alone. Of several processes one goes on; the
+   others wait in the kernel, and look again when it is done. If it is killed, the next takes over.
+3. It reserves the bytes: alone in the folder, for moments, it evicts as much as it has to and
+   makes a partial file of the full size. If that does not fit it is told so, at once. Nobody ever
+   waits for room; what does not fit is for the caller to read in another way.
+4. It writes the bytes, compares length and digest, and renames the file. The shared lock that the
+   file has had since it was made is the lock of its first user.
+
+An evictor removes only files whose lock it gets at once, so that files in use stay, and the folder
+tells the truth about the disk. A file that is removed all the same (`discard`, or by hand) reads
+on where it is mapped. All locks end with the processes that hold them.
+
+The budget is what a process was given with `limit`. Where several are given different ones, each
+makes room for itself within its own.
+
+The folder is private to its user. To share one among users, make `millstream-cache` beforehand
+with a group that may write to it; they then trust one another with what they read.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from blake3 import blake3
+
+from millstream.cache.folder import NAME, Entry, Folder
+from millstream.cache.locks import SUPPORTED, DiskFull, LockedFile, cache_errors
+from millstream.errors import CorruptData, StorageError, UnsupportedError, UsageError
+
+# Gives the bytes of an object in order, in pieces; called once, consumed as they are written.
+Fetch = Callable[[], Iterable[bytes]]
+
+
+def default_root() -> Path:
+    """Where the cache of this user lies unless it is told otherwise."""
+    caches = ("Library", "Caches") if sys.platform == "darwin" else (".cache",)
+    return Path.home().joinpath(*caches, "millstream")
+
+
+class Lease:
+    """A complete file, mapped; it is not evicted before `close`.
+
+    content: its bytes, read-only. They can be read even after `close`, as long as somebody has a
+    view of them; only the place on the disk is then no longer accounted for.
+    """
+
+    def __init__(self, name: str, content: memoryview, lock: LockedFile) -> None:
+        self.name, self.content = name, content
+        self._lock, self._stat = lock, lock.stat()
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets the file be evicted, the most recently used last."""
+        if self._lock.is_open:
+            self._lock.touch()
+            self._lock.close()
+
+    def is_intact(self) -> bool:
+        """Whether the bytes still have the digest that is their name."""
+        return blake3(self.content).hexdigest() == self.name
+
+
+class Cache:
+    """The cache inside the folder `root`, kept at `limit` bytes or less.
+
+    Raises UnsupportedError without POSIX file locks, StorageError for a folder that cannot be
+    written or in which locks do not exclude, UsageError for a limit or a folder that makes no
+    sense.
+    """
+
+    def __init__(self, root: Path, limit: int) -> None:
+        if not SUPPORTED:
+            raise UnsupportedError("the cache needs POSIX file locks: Linux or macOS")
+        if limit < 0:
+            raise UsageError(f"a cache of at most {limit} bytes; expected 0 or more")
+        self.root, self.limit = root, limit
+        self._folder = Folder(root)
+        self._warned = False
+        if not self._folder.excludes():
+            raise StorageError(
+                f"{self.path}: file locks exclude nobody there, as on some network drives; choose "
+                "a folder on a local disk with cache_dir="
+            )
+
+    def lease(self, name: str, size: int, fetch: Fetch, *, verify: bool = True) -> Lease | None:
+        """The file `name` of `size` bytes, fetched if it is missing; None if it does not fit.
+
+        verify: whether what was fetched must have the BLAKE3 digest `name`. Raises CorruptData if
+        it has not, or another length, and whatever `fetch` raises; nothing is kept then.
+        """
+        _check(name, size)
+        lease = self.find(name, size)
+        if lease is not None or size > self.limit or not self._folder.is_free(name):
+            return lease
+        try:
+            with self._folder.fetching(name):
+                return self.find(name, size) or self._fetch(name, size, fetch, verify)
+        except DiskFull as error:
+            self._warn_full(error)
+            return None
+
+    def find(self, name: str, size: int) -> Lease | None:
+        """The file if it is there."""
+        _check(name, size)
+        while (lock := self._folder.open(name)) is not None:
+            if lock.stat().st_size != size:  # cut by somebody, or by a disk that lost power
+                self._folder.remove(name, lock.stat())
+                lock.close()
+                return None
+            lock.touch()
+            if (content := _map(self._folder.file(name), lock)) is not None:
+                return Lease(name, content, lock)
+            lock.close()
+        return None
+
+    def discard(self, lease: Lease) -> None:
+        """Removes a file that turned out bad, so that who asks next fetches it anew."""
+        self._folder.remove(lease.name, lease._stat)
+
+    def usage(self) -> int:
+        """The bytes of all files, those on their way included with their full size."""
+        return self._folder.usage()
+
+    def entries(self) -> list[Entry]:
+        """The complete files, the longest unused first."""
+        return self._folder.entries()
+
+    def clear(self) -> list[Entry]:
+        """Removes all files that are not in use, and returns them."""
+        return self._folder.clear()
+
+    @property
+    def path(self) -> Path:
+        """The folder that holds the files."""
+        return self._folder.path
+
+    def _fetch(self, name: str, size: int, fetch: Fetch, verify: bool) -> Lease | None:
+        lock = self._folder.reserve(name, size, self.limit)
+        if lock is None:
+            return None
+        path = self._folder.partial(name)
+        try:
+            for piece in _checked(fetch(), name, size, verify):
+                with cache_errors(path):
+                    lock.write(piece)
+            content = _map(path, lock)
+            self._folder.publish(name)
+        except BaseException:
+            self._folder.give_up(name)
+            lock.close()
+            raise
+        return None if content is None else Lease(name, content, lock)
+
+    def _warn_full(self, error: DiskFull) -> None:
+        if not self._warned:
+            self._warned = True
+            message = f"{error}; what the cache cannot take is read without it"
+            warnings.warn(message, RuntimeWarning, stacklevel=3)
+
+
+def _check(name: str, size: int) -> None:
+    if not NAME.fullmatch(name) or size < 1:
+        raise UsageError(f"cannot cache {name!r} of {size} bytes: 64 hex digits, 1 byte or more")
+
+
+def _checked(pieces: Iterable[bytes], name: str, size: int, verify: bool) -> Iterator[bytes]:
+    """Passes the pieces on; raises CorruptData at the first that is too much, and at the end."""
+    hasher, got = blake3(), 0
+    for piece in pieces:
+        got += len(piece)
+        if got > size:
+            break
+        if verify:
+            hasher.update(piece)
+        yield piece
+    if got != size:
+        raise CorruptData(
+            f"chunk {name}: expected {size} bytes, {got} {'or more ' * (got > size)}arrived; "
+            "write or copy this chunk again"
+        )
+    if verify and hasher.hexdigest() != name:
+        raise CorruptData(
+            f"chunk {name}: the bytes that arrived have the digest {hasher.hexdigest()}, not the "
+            "one that is its name; write or copy this chunk again"
+        )
+
+
+def _map(path: Path, lock: LockedFile) -> memoryview | None:
+    """The bytes of a locked file; None if it is no longer there.
+
+    Through a descriptor of its own: a mapping keeps a copy of its descriptor, which would keep
+    the lock for as long as anybody looks at the bytes, and in forked children.
+    """
+    try:
+        with path.open("rb") as file:
+            if not os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+                return None
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except FileNotFoundError:
+        return None
