@@ -122,4 +122,4 @@ def test_problems_name_the_chunk_and_the_row() -> None:
     content = bytearray(to_bytes([encode([{"t": f"text {i}", "n": i} for i in range(5)])]))
     content[content.rindex(b"text 3")] ^= 1
     view = ChunkView(memoryview(bytes(content)), "abc")
-    assert [str(problem)[:18] for problem in view.problems()] == ["chunk abc, row 3: "]
+    assert [str(problem.error)[:18] for problem in view.problems()] == ["chunk abc, row 3: "]

@@ -32,5 +32,9 @@ def test_reading_and_writing_need_no_torch() -> None:
     assert not modules & HEAVY
 
 
+def test_the_command_line_needs_nothing_heavy() -> None:
+    assert not modules_after("import millstream.cli") & HEAVY
+
+
 def test_the_check_sees_what_is_imported() -> None:
     assert "PIL" in modules_after("import millstream, PIL")

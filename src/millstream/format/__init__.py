@@ -1,14 +1,16 @@
 """Rows <-> bytes: pure functions of values, without IO. docs/format.md describes the bytes."""
 
-from millstream.format.chunk import Chunk, array_blob_bytes, assemble, chunk_layout
+from millstream.format.chunk import Chunk, array_blob_bytes, assemble, chunk_layout, object_digest
 from millstream.format.codecs import Codec, Json, Shape, builtin
 from millstream.format.encoder import Encoder
+from millstream.format.header import Header, read_header
 from millstream.format.layout import MAX_ROWS, Identity, Layout, object_bytes
 from millstream.format.manifest import ChunkTable, Manifest, read_manifest, version_digest
 from millstream.format.part import Arrays, Blobs, Part
 from millstream.format.schema import Field, Schema, bind, schema_error
+from millstream.format.tombstone import Tombstone, read_version
 from millstream.format.tree import rebuilder
-from millstream.format.view import ChunkView
+from millstream.format.view import ChunkView, Damage
 
 __all__ = [
     "MAX_ROWS",
@@ -18,8 +20,10 @@ __all__ = [
     "ChunkTable",
     "ChunkView",
     "Codec",
+    "Damage",
     "Encoder",
     "Field",
+    "Header",
     "Identity",
     "Json",
     "Layout",
@@ -27,13 +31,17 @@ __all__ = [
     "Part",
     "Schema",
     "Shape",
+    "Tombstone",
     "array_blob_bytes",
     "assemble",
     "bind",
     "builtin",
     "chunk_layout",
     "object_bytes",
+    "object_digest",
+    "read_header",
     "read_manifest",
+    "read_version",
     "rebuilder",
     "schema_error",
     "version_digest",

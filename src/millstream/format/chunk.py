@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -31,10 +31,15 @@ class Chunk:
 
     def digest(self) -> bytes:
         """BLAKE3 of the object, 32 bytes: its name."""
-        hasher = blake3()
-        for piece in self.pieces:
-            hasher.update(piece)
-        return hasher.digest()
+        return object_digest(self.pieces)
+
+
+def object_digest(pieces: Iterable[memoryview]) -> bytes:
+    """BLAKE3 of an object given in pieces, 32 bytes."""
+    hasher = blake3()
+    for piece in pieces:
+        hasher.update(piece)
+    return hasher.digest()
 
 
 def chunk_layout(

@@ -194,8 +194,9 @@ class Layout:
         Small means that all of it is at most 64 KiB. What is left are the row's own bytes.
         """
         start = HEAD_BYTES + len(self.header())
+        tables = start + self.tables_bytes
         columns = start + max((column.data.stop for column in self.columns), default=0)
-        return columns if columns <= PAGE_BYTES else start + self.tables_bytes
+        return columns if tables <= columns <= PAGE_BYTES else tables
 
 
 def lay_out(

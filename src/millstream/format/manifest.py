@@ -23,7 +23,7 @@ from millstream.format.schema import Schema
 MAGIC = b"MILLMANI"
 VERSION = 0
 DIGEST_BYTES = 32
-PREAMBLE = struct.Struct("<8sHHIQQQ24x")
+PREAMBLE = struct.Struct("<8sHHIQQQ24s")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -117,7 +117,8 @@ class Manifest:
         )
         size = PREAMBLE.size + len(rest)
         checksum = xxh3_64_intdigest(rest)
-        return PREAMBLE.pack(MAGIC, VERSION, 0, len(text), size, len(table), checksum) + rest
+        fields = (len(text), size, len(table), checksum, b"")
+        return PREAMBLE.pack(MAGIC, VERSION, 0, *fields) + rest
 
 
 def version_digest(content: bytes | memoryview) -> str:
@@ -130,7 +131,7 @@ def read_manifest(content: bytes | memoryview) -> Manifest:
     view = memoryview(content)
     if len(view) < PREAMBLE.size:
         raise CorruptData(f"a manifest of {len(view)} bytes is cut short")
-    magic, version, flags, length, size, count, checksum = PREAMBLE.unpack_from(view)
+    magic, version, flags, length, size, count, checksum, zeros = PREAMBLE.unpack_from(view)
     if magic != MAGIC:
         raise CorruptData(f"not a manifest: it starts with {bytes(magic)!r}, expected {MAGIC!r}")
     if version != VERSION or flags:
@@ -142,7 +143,7 @@ def read_manifest(content: bytes | memoryview) -> Manifest:
     if not size == len(view) == expected:
         raise CorruptData(f"a manifest of {len(view)} bytes, its header says {size}, {expected}")
     rest = view[PREAMBLE.size :]
-    if xxh3_64_intdigest(rest) != checksum:
+    if xxh3_64_intdigest(rest) != checksum or any(zeros):
         raise CorruptData("the manifest does not match its checksum")
     return _manifest(_head(bytes(rest[:length])), _table(rest[length:], count))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -17,6 +18,16 @@ from millstream.format.header import np_u64, read_header
 from millstream.format.layout import BlobGroup, Column, Layout
 
 Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """Rows first to last of a chunk that do not match a checksum. fields: all that it covers."""
+
+    fields: tuple[str, ...]
+    first: int
+    last: int
+    error: CorruptData
 
 
 class ChunkView:
@@ -65,15 +76,19 @@ class ChunkView:
         with _named(self.name, row):
             return array_of_blob(self.payload(field, row), dtype)
 
-    def problems(self) -> list[CorruptData]:
-        """Everything that does not match its checksum, by page of a column and by row."""
-        checks: list[tuple[Callable[[int], object], int]] = [
-            (column.check, column.pages) for column in self._columns.values()
-        ]
-        checks += [
-            (group.blob, self.layout.rows) for group, place in self._groups.values() if place == 0
-        ]
-        return [error for check, count in checks for error in _failures(check, count)]
+    def problems(self) -> Iterator[Damage]:
+        """All that does not match its checksum, by page of a column and by row."""
+        for number, column in self._columns.items():
+            for page, error in _failures(column.check, column.pages):
+                first, last = column.rows_of(page)
+                yield Damage(fields=self._names([number]), first=first, last=last, error=error)
+        for group in self.layout.groups:
+            view, _ = self._groups[group.fields[0]]
+            for row, error in _failures(view.blob, self.layout.rows):
+                yield Damage(fields=self._names(group.fields), first=row, last=row, error=error)
+
+    def _names(self, fields: Sequence[int]) -> tuple[str, ...]:
+        return tuple(self.layout.schema.fields[field].name for field in fields)
 
 
 def array_of_blob(blob: memoryview, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -107,14 +122,18 @@ class _ColumnView:
                 self._good[page] = True
         return np.take(self._array, rows, axis=0)
 
-    def check(self, page: int) -> None:
+    def rows_of(self, page: int) -> tuple[int, int]:
+        """The first and the last row of a page."""
         rows = self._column.page
-        step = rows * self._column.itemsize
+        return page * rows, min((page + 1) * rows, self._chunk.layout.rows) - 1
+
+    def check(self, page: int) -> None:
+        step = self._column.page * self._column.itemsize
         if xxh3_64_intdigest(self._bytes[page * step : (page + 1) * step]) != self._sums[page]:
             field = self._chunk.layout.schema.fields[self._column.field].name
-            last = min((page + 1) * rows, self._chunk.layout.rows) - 1
+            first, last = self.rows_of(page)
             raise CorruptData(
-                f"chunk {self._chunk.name}, rows {page * rows} to {last}: the column {field!r} "
+                f"chunk {self._chunk.name}, rows {first} to {last}: the column {field!r} "
                 "does not match its checksum; fetch or write this chunk again"
             )
 
@@ -181,9 +200,9 @@ class _named:  # noqa: N801 - reads as a clause: with _named(chunk, row)
             raise type(error)(f"{self._place}: {error}") from None
 
 
-def _failures(check: Callable[[int], object], count: int) -> Iterator[CorruptData]:
+def _failures(check: Callable[[int], object], count: int) -> Iterator[tuple[int, CorruptData]]:
     for index in range(count):
         try:
             check(index)
         except CorruptData as error:
-            yield error
+            yield index, error

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from millstream.errors import CorruptData, DatasetNotFound
-from millstream.format import Manifest, read_manifest, version_digest
+from millstream.format import Manifest, Tombstone, read_version, version_digest
+from millstream.format.keys import LATEST, version_key
 from millstream.store import Store
 
 
@@ -15,6 +17,10 @@ class Version:
 
     manifest: Manifest
     digest: str
+
+
+# What lies in the place of a version; None: nothing does.
+Past = Version | Tombstone | CorruptData | None
 
 
 def load_version(store: Store, number: int | None = None) -> Version:
@@ -31,16 +37,40 @@ def load_version(store: Store, number: int | None = None) -> Version:
     content = content or _content(store, number)
     if content is None:
         raise DatasetNotFound(_not_found(store, number))
+    match _parsed(content, number):
+        case Version() as version:
+            return version
+        case Tombstone():
+            raise DatasetNotFound(
+                f"{store}: version {number} was pruned, and its rows are gone unless a later "
+                "version has them; leave the version out to read the newest"
+            )
+        case CorruptData() as error:
+            raise CorruptData(
+                f"{store}, version {number}: {error}; see what `millstream repair` can do"
+            )
+
+
+def history(store: Store, newest: int) -> Iterator[tuple[int, Past]]:
+    """What lies in the places of all versions up to a number, the newest first."""
+    for number in range(newest, 0, -1):
+        content = _content(store, number)
+        yield number, None if content is None else _parsed(content, number)
+
+
+def _parsed(content: bytes, number: int) -> Version | Tombstone | CorruptData:
     try:
-        manifest = read_manifest(content)
+        found = read_version(content, number)
     except CorruptData as error:
-        raise CorruptData(f"{store}, version {number}: {error}") from None
-    return Version(manifest=manifest, digest=version_digest(content))
+        return error
+    if isinstance(found, Tombstone):
+        return found
+    return Version(manifest=found, digest=version_digest(content))
 
 
 def _content(store: Store, number: int) -> bytes | None:
     try:
-        return store.get(f"versions/{number:012}")
+        return store.get(version_key(number))
     except (FileNotFoundError, NotADirectoryError):
         return None
 
@@ -48,7 +78,7 @@ def _content(store: Store, number: int) -> bytes | None:
 def _hint(store: Store) -> int:
     """A version that is or was the newest, at least 1. A hint that is lost or wrong only costs."""
     try:
-        text = store.get("latest").decode("ascii", "replace").strip()
+        text = store.get(LATEST).decode("ascii", "replace").strip()
     except (FileNotFoundError, NotADirectoryError):
         return 1
     hinted = int(text) if text.isdigit() and len(text) <= 12 else 1

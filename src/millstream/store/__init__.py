@@ -2,6 +2,20 @@
 
 from millstream.store.local import LocalStore
 from millstream.store.place import open_place
-from millstream.store.protocol import ReadableStore, Store
+from millstream.store.protocol import (
+    DeletingStore,
+    ListingStore,
+    ObjectInfo,
+    ReadableStore,
+    Store,
+)
 
-__all__ = ["LocalStore", "ReadableStore", "Store", "open_place"]
+__all__ = [
+    "DeletingStore",
+    "ListingStore",
+    "LocalStore",
+    "ObjectInfo",
+    "ReadableStore",
+    "Store",
+    "open_place",
+]

@@ -5,11 +5,15 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from millstream.errors import StorageError
+from millstream.store.protocol import ObjectInfo
+
+BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,37 @@ class LocalStore:
         with storage_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             file.replace(target)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """The files below `prefix`, a folder's key with its slash, or "" for all."""
+        for folder, _, names in os.walk(self.path(prefix)):
+            for name in names:
+                path = Path(folder, name)
+                with suppress(FileNotFoundError):  # gone meanwhile
+                    state = path.stat()
+                    yield ObjectInfo(
+                        key=path.relative_to(self.root).as_posix(),
+                        size=state.st_size,
+                        modified=state.st_mtime,
+                    )
+
+    def delete(self, key: str) -> None:
+        """Removes an object; there may be none."""
+        self.path(key).unlink(missing_ok=True)
+
+    def rename(self, key: str, other: str) -> None:
+        """Gives an object another key."""
+        self.path(key).rename(self.path(other))
+
+    def blocks(self, key: str) -> Iterator[memoryview]:
+        """An object's bytes, block by block, each good until the next is asked for.
+
+        A bad sector is an OSError here, where a mapping would kill the process.
+        """
+        block = memoryview(bytearray(BLOCK_BYTES))
+        with self.path(key).open("rb", buffering=0) as file:
+            while count := file.readinto(block):
+                yield block[:count]
 
     def _write(self, key: str, content: bytes) -> Path:
         folder = self.path(key).parent

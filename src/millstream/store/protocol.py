@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectInfo:
+    """What a store knows of an object unread. size: bytes. modified: seconds since the epoch."""
+
+    key: str
+    size: int
+    modified: float
 
 
 class ReadableStore(Protocol):
@@ -23,3 +34,20 @@ class Store(ReadableStore, Protocol):
 
     def put_if_absent(self, key: str, content: bytes) -> bool:
         """Makes an object unless there is one; of several callers at once one wins."""
+
+
+class ListingStore(Store, Protocol):
+    """Can say what there is. Readers never ask for it: not every place can."""
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """The objects whose keys start with a prefix: "" or whole parts, as `chunks/`.
+
+        In any order; one that comes or goes meanwhile may be in it or not.
+        """
+
+
+class DeletingStore(ListingStore, Protocol):
+    """Can forget. Only pruning asks for it."""
+
+    def delete(self, key: str) -> None:
+        """Removes an object; there may be none."""

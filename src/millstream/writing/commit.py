@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from millstream.errors import OutputNotEmpty
-from millstream.format import ChunkTable, Manifest, Schema
+from millstream.format import ChunkTable, Manifest, Schema, Tombstone
+from millstream.format.keys import LATEST, version_key
 from millstream.store import Store
 from millstream.writing.work import ChunkRecord
 
@@ -36,9 +37,21 @@ def build_manifest(
     )
 
 
-def version_key(version: int) -> str:
-    """The key of a version's manifest."""
-    return f"versions/{version:012}"
+def shaping(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those settings of a job that shaped its chunks: the ones that a manifest keeps."""
+    return {key: settings[key] for key in ("chunk_bytes", "chunk_size")}
+
+
+def companions(manifest: Manifest) -> dict[str, bytes]:
+    """The objects, by key, that go with the newest version: for people, and the hint."""
+    beside = version_summary(manifest)
+    return {**beside, LATEST: b"%d\n" % manifest.version}
+
+
+def version_summary(version: Manifest | Tombstone) -> dict[str, bytes]:
+    """The JSON beside a version, for people, by its key."""
+    text = json.dumps(version.summary(), indent=2) + "\n"
+    return {f"{version_key(version.version)}.json": text.encode()}
 
 
 def publish(store: Store, manifest: Manifest) -> None:
@@ -49,5 +62,5 @@ def publish(store: Store, manifest: Manifest) -> None:
             f"{store}: another writer published version {manifest.version} first; nothing of it "
             "was changed"
         )
-    store.put(f"{key}.json", (json.dumps(manifest.summary(), indent=2) + "\n").encode())
-    store.put("latest", b"%d\n" % manifest.version)
+    for beside, text in companions(manifest).items():
+        store.put(beside, text)

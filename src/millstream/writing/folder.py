@@ -15,12 +15,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from millstream.errors import OutputBusy, OutputNotEmpty, UnsupportedError
+from millstream.errors import CorruptData, OutputBusy, OutputNotEmpty, UnsupportedError
 from millstream.store.local import LocalStore, storage_errors
 from millstream.writing.identity import JobKey
 from millstream.writing.segment import Skipped
@@ -69,13 +70,7 @@ class JobFolder:
             raise
 
     def _claim(self, store: LocalStore, key: JobKey) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputBusy(
-                f"{store}: another process is writing a dataset here; wait for it, or choose "
-                "another output folder"
-            ) from None
+        _take(self._lock, store)
         recorded = self._root / "job.json"
         if not recorded.exists():
             self._put(recorded, json.dumps(key.to_json()))
@@ -146,6 +141,45 @@ class JobFolder:
 def remove_leftovers(store: LocalStore) -> None:
     """Removes the folder of a finished job that was killed before it had removed it."""
     shutil.rmtree(store.root / JOB, ignore_errors=True)
+
+
+@contextmanager
+def unfinished(store: LocalStore) -> Iterator[frozenset[str] | None]:
+    """Keeps jobs away while others than jobs change a dataset; gives what one has left here.
+
+    That is the digests of the chunks that an unfinished job has recorded; None if there is no
+    such job. Raises OutputBusy if one is running.
+    """
+    root = store.root / JOB
+    if not root.is_dir():
+        yield None
+        return
+    lock = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    try:
+        _take(lock, store)
+        yield frozenset(map(_recorded, (root / "chunks").glob("*.json")))
+    finally:
+        os.close(lock)
+
+
+def _take(lock: int, store: LocalStore) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OutputBusy(
+            f"{store}: another process is writing a dataset here; wait for it, or choose another "
+            "output folder"
+        ) from None
+
+
+def _recorded(file: Path) -> str:
+    try:
+        return _placed(json.loads(file.read_text())).chunk.digest
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptData(
+            f"{file} is not the record of a chunk ({error!r}); run the job of this folder to its "
+            f"end, or remove {file.parents[1]} to give it up"
+        ) from None
 
 
 def _json_line(line: str) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from millstream.errors import UsageError
 from millstream.execution import Executor, Inline, Processes
 from millstream.format import MAX_ROWS
 from millstream.store import LocalStore, open_place
-from millstream.writing.commit import build_manifest, publish
+from millstream.writing.commit import build_manifest, publish, shaping
 from millstream.writing.cuts import Limits
 from millstream.writing.folder import JobFolder, remove_leftovers
 from millstream.writing.identity import JobKey, job_key
@@ -159,7 +159,7 @@ class _Job:
                     f"none of the {len(self.inputs):,} inputs gave a sample: fn returned None, or "
                     "an iterator without items, for each; there is nothing to write"
                 )
-            publish(self.store, build_manifest(schema, chunks, self._shaping()))
+            publish(self.store, build_manifest(schema, chunks, shaping(settings)))
             report = Report(
                 place=str(self.store),
                 samples=sum(chunk.rows for chunk in chunks),
@@ -174,9 +174,6 @@ class _Job:
 
     def _executor(self) -> Executor:
         return Processes(self.workers) if self.workers else Inline()
-
-    def _shaping(self) -> dict[str, Any]:
-        return {key: self.key.settings[key] for key in ("chunk_bytes", "chunk_size")}
 
     def _run_record(self, report: Report) -> bytes:
         """What is outside byte identity: when, where and with what the job ran."""

@@ -8,7 +8,7 @@ from types import TracebackType
 from tqdm import tqdm
 
 
-class _Bar(tqdm):  # type: ignore[type-arg]
+class Bar(tqdm):  # type: ignore[type-arg]
     monitor_interval = 0  # no thread of its own: it would outlive the bar
 
 
@@ -17,7 +17,7 @@ class ProgressBar:
 
     def __init__(self, inputs: int, *, show: bool | None) -> None:
         hidden = not (sys.stderr.isatty() if show is None else show)
-        self._bar = _Bar(total=inputs, unit=" inputs", disable=hidden, dynamic_ncols=True)
+        self._bar = Bar(total=inputs, unit=" inputs", disable=hidden, dynamic_ncols=True)
         self._samples = self._nbytes = self._earlier = 0
         self._started = False
 

@@ -1,0 +1,178 @@
+"""`optimize`: a function over files, from the shell."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from millstream.cli.arguments import add_command, add_json
+from millstream.cli.show import note, plural, print_json
+from millstream.errors import FunctionError, UsageError
+from millstream.writing.optimize import optimize
+
+if TYPE_CHECKING:
+    from millstream.cli.arguments import Commands
+
+OPTIMIZE = """\
+Turns the results of a Python function, called once for each input, into a dataset.
+
+FUNCTION is a name in MODULE, which is imported as Python does, from the current folder too. It
+gets an input as text and returns a sample (a dict, list or tuple of values, or one value), or
+an iterator over samples, or None for no sample.
+
+INPUTS is one of
+  a folder        every file below it, sorted by path; hidden ones, and links to folders, are
+                  left out, and so is OUTPUT
+  a glob          in quotes; ** stands for any folders; files only, sorted by path
+  @FILE           the lines of a text file, one an input, as they are; empty lines are left out
+
+A job that was stopped goes on when the same command is given again.
+"""
+OPTIMIZE_END = """\
+example: with this in prepare.py,
+
+  from PIL import Image
+
+  def read_photo(path):
+      return {"image": Image.open(path), "name": path}
+
+  millstream optimize prepare:read_photo photos data/photos
+  millstream optimize prepare:read_photo 'photos/**/*.jpg' data/photos --workers 8
+  millstream optimize prepare:read_photo @list.txt data/photos --chunk-bytes 128MB
+
+exit codes: 0 done; 1 it failed, and says why; 2 the command makes no sense.
+"""
+
+
+def add_commands(commands: Commands) -> None:
+    """Declares it."""
+    write = add_command(
+        commands,
+        "optimize",
+        _optimize,
+        summary="write a dataset",
+        description=OPTIMIZE,
+        epilog=OPTIMIZE_END,
+    )
+    write.add_argument("function", metavar="MODULE:FUNCTION")
+    write.add_argument("inputs", metavar="INPUTS", help="a folder, a glob in quotes, or @FILE")
+    write.add_argument("output", metavar="OUTPUT", help="a new or empty folder")
+    write.add_argument(
+        "--chunk-bytes", metavar="SIZE", help="the most bytes in a chunk: 64MB (the default), 1GiB"
+    )
+    write.add_argument("--chunk-size", type=int, metavar="N", help="the most samples in a chunk")
+    write.add_argument(
+        "--workers",
+        "--num-workers",
+        dest="num_workers",
+        type=int,
+        metavar="N",
+        help="processes; by default one a CPU; 0 works in this process",
+    )
+    write.add_argument(
+        "--on-error",
+        choices=["raise", "skip"],
+        default="raise",
+        help="when FUNCTION raises: stop (the default), or go on and list the input",
+    )
+    write.add_argument(
+        "--allow-pickle", action="store_true", help="store values of unknown types by pickle"
+    )
+    add_json(write)
+
+
+def _optimize(args: argparse.Namespace) -> int:
+    fn = import_function(args.function)
+    inputs = find_inputs(args.inputs, args.output)
+    note(f"{plural(len(inputs), 'input')}, from {inputs[0]}")
+    report = optimize(
+        fn,
+        inputs,
+        args.output,
+        chunk_bytes=_number_or_text(args.chunk_bytes),
+        chunk_size=args.chunk_size,
+        num_workers=args.num_workers,
+        on_error=args.on_error,
+        allow_pickle=args.allow_pickle,
+        verbose=False if args.json else None,
+    )
+    if args.json:
+        print_json(asdict(report))
+    return 0
+
+
+def _number_or_text(text: str | None) -> int | str | None:
+    return int(text) if text and text.isdigit() else text
+
+
+def import_function(name: str) -> Callable[[Any], Any]:
+    """The function that MODULE:FUNCTION names; raises UsageError, or FunctionError if it fails."""
+    module, _, path = name.partition(":")
+    if not module or not path:
+        raise UsageError(f"{name!r} is not MODULE:FUNCTION, such as prepare:read_photo")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise _import_failed(module, error) from error
+        raise UsageError(
+            f"there is no module {module!r}, neither in {here} nor among what is installed"
+        ) from None
+    except Exception as error:  # whatever the user's module does when it is imported
+        raise _import_failed(module, error) from error
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    if not callable(found):
+        raise UsageError(f"the module {module!r} has no function {path!r}")
+    return found  # type: ignore[no-any-return]
+
+
+def _import_failed(module: str, error: Exception) -> FunctionError:
+    trace = "".join(traceback.format_exception(error)).rstrip()
+    return FunctionError(
+        f"importing {module} raised {type(error).__name__}: {error}. Its traceback:\n{trace}"
+    )
+
+
+def find_inputs(given: str, output: str) -> list[str]:
+    """The inputs that a folder, a glob or @FILE stands for; raises UsageError for none."""
+    if given.startswith("@"):
+        found = [text for text in Path(given[1:]).read_text().splitlines() if text]
+    else:
+        folder, inside = Path(given), Path(output).absolute()
+        if folder.is_dir():
+            paths = _files_below(folder, inside)
+        elif folder.is_file():
+            paths = iter([folder])
+        else:
+            # Unlike Path.glob it leaves hidden files out, as a shell does.
+            paths = map(Path, glob.iglob(given, recursive=True))  # noqa: PTH207
+        found = [
+            str(path)
+            for path in sorted(paths)
+            if path.is_file() and inside not in path.absolute().parents
+        ]
+    if not found:
+        raise UsageError(f"{given} gives no input: expected a folder with files, a glob, or @FILE")
+    return found
+
+
+def _files_below(folder: Path, output: Path) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder):
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and Path(place, name).absolute() != output
+        ]
+        yield from (Path(place, name) for name in names if not name.startswith("."))
