@@ -15,7 +15,7 @@ from datasets import add_version, everything, flip, manifest_file, write
 from scripts import SOURCE
 
 import millstream as ms
-from millstream.cli import PIPE_CLOSED, main, parser
+from millstream.cli import INTERRUPTED, PIPE_CLOSED, main, parser
 from millstream.cli.arguments import age
 from millstream.cli.write import find_inputs
 from millstream.errors import UsageError
@@ -23,22 +23,6 @@ from millstream.store import LocalStore
 from millstream.writing.folder import unfinished
 
 COMMANDS = ["info", "ls", "get", "verify", "repair", "prune", "optimize"]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return write(tmp_path / "d")
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Runs a command: its exit code, stdout and stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = main(list(map(str, arguments)))
-        return code, *capsys.readouterr()
-
-    return call
 
 
 # The command line itself -----------------------------------------------------------------------
@@ -119,6 +103,14 @@ def test_a_reader_that_has_seen_enough_is_no_error(store: LocalStore) -> None:
     os.close(read)
     _, err = process.communicate()
     assert (process.returncode, err) == (PIPE_CLOSED, "")
+
+
+def test_ctrl_c_is_one_line(store: LocalStore, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("millstream.cli.check.check_bytes", interrupted)
+    assert run("verify", store.root) == (INTERRUPTED, "", "millstream verify: interrupted\n")
 
 
 # repair and prune ------------------------------------------------------------------------------

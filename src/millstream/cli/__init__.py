@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from millstream import __version__
 from millstream.cli import check, info, ls, mend, sample, write
 from millstream.cli.arguments import command_line
+from millstream.cli.show import reason
 from millstream.errors import MillstreamError, UsageError
 
 # What a shell reports for a program that Ctrl-C, or a closed pipe, has ended.
@@ -48,8 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MillstreamError as error:
         return _failed(args.command, str(error), 2 if isinstance(error, UsageError) else 1)
     except OSError as error:
-        place = "" if error.filename is None else f"{error.filename}: "
-        return _failed(args.command, f"{place}{error.strerror or error}", 1)
+        return _failed(args.command, reason(error), 1)
 
 
 def _failed(command: str, message: str, code: int) -> int:

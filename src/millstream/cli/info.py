@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from millstream.cli.arguments import add_command, add_json, add_place
-from millstream.cli.show import dtype_text, note, pairs, plural, print_json, table
+from millstream.cli.show import dtype_text, note, pairs, plural, print_json, reason, table
 from millstream.errors import CorruptData
 from millstream.format import Field, Header, Manifest, Tombstone, read_header
 from millstream.format.keys import chunk_key
@@ -97,7 +97,7 @@ def _describe(store: LocalStore, number: int | None) -> _Described:
         header = _first_header(store, version.manifest)
         sizes = [*mean_sizes(store, version.manifest)]
     except (CorruptData, OSError) as error:
-        note(f"a chunk cannot be read: {error}; see `millstream verify {store}`")
+        note(f"a chunk cannot be read: {reason(error)}; see `millstream verify {store}`")
     return _Described(
         place=str(store),
         version=version,
@@ -117,7 +117,11 @@ def _first_header(store: LocalStore, manifest: Manifest) -> Header | None:
 
 def _page(found: _Described) -> list[str]:
     manifest = found.manifest
-    settings = ", ".join(f"{k} {v:,}" for k, v in manifest.settings.items() if v is not None)
+    settings = [
+        f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}"
+        for name, value in manifest.settings.items()
+        if value is not None
+    ]
     compression, encryption = found.filters
     facts = [
         ("dataset", found.place),
@@ -125,7 +129,7 @@ def _page(found: _Described) -> list[str]:
         ("rows", f"{manifest.rows:,}"),
         ("size", _size_line(manifest)),
         ("stored", f"compression {compression}, encryption {encryption}"),
-        ("settings", settings),
+        ("settings", ", ".join(settings)),
         ("job", found.job or ""),
         ("written", _written(found.run)),
     ]
@@ -144,7 +148,7 @@ def _size_line(manifest: Manifest) -> str:
     if not chunks:
         return text
     each, a_row = (size_text(manifest.nbytes / count) for count in (chunks, manifest.rows))
-    return f"{text}, {each} each; {a_row} a row"
+    return f"{text}, on average {each} a chunk, {a_row} a row"
 
 
 def _written(run: RunRecord | None) -> str:

@@ -56,6 +56,13 @@ def dtype_text(dtype: str) -> str:
     return named.name if dtype and named.isnative and named.kind in "biufc" else dtype
 
 
+def reason(error: Exception) -> str:
+    """What an error says, without Python's way of saying it."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+
+
 def note(text: str) -> None:
     """A line on stderr."""
     print(text, file=sys.stderr)
