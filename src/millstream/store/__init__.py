@@ -1,21 +1,28 @@
 """Bytes by key: the only place where datasets touch a disk or a network."""
 
 from millstream.store.local import LocalStore
-from millstream.store.place import open_place
+from millstream.store.place import open_place, open_store
 from millstream.store.protocol import (
-    DeletingStore,
+    Folder,
     ListingStore,
     ObjectInfo,
     ReadableStore,
+    Span,
     Store,
+    WritableStore,
 )
+from millstream.store.retry import Retry
 
 __all__ = [
-    "DeletingStore",
+    "Folder",
     "ListingStore",
     "LocalStore",
     "ObjectInfo",
     "ReadableStore",
+    "Retry",
+    "Span",
     "Store",
+    "WritableStore",
     "open_place",
+    "open_store",
 ]

@@ -2,43 +2,61 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import mmap
 import os
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from millstream.errors import StorageError
-from millstream.store.protocol import ObjectInfo
+from millstream.errors import CorruptData, StorageError
+from millstream.store.keys import check_key
+from millstream.store.protocol import Folder, ObjectInfo, Span
 
 BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class LocalStore:
-    """Objects are files below `root`; they appear whole, under their name, or not at all."""
+    """Objects are files below `root`; they appear whole, under their name, or not at all.
+
+    in_place: whether files are read where they lie; else, on a network drive, through the cache.
+    """
 
     root: Path
+    in_place: bool = field(default=True, kw_only=True)
 
     def __str__(self) -> str:
         return str(self.root)
 
     def path(self, key: str) -> Path:
-        """The file of a key."""
-        return self.root / key
+        """The file of a key; raises UsageError for one that leads out of the folder."""
+        return self.root / check_key(key)
 
-    def get(self, key: str, span: tuple[int, int] | None = None) -> bytes:
+    def get(self, key: str, span: Span | None = None) -> bytes:
         """An object's bytes, or some of them; raises FileNotFoundError."""
-        if span is None:
-            return self.path(key).read_bytes()
-        with self.path(key).open("rb", buffering=0) as file:
-            return _read(file.fileno(), *span)
+        start, stop = span or (0, sys.maxsize)
+        with self._open(key) as file:
+            content = _read(file.fileno(), start, stop)
+        if span and len(content) < stop - start:
+            raise CorruptData(
+                f"{self.path(key)} ends too early: bytes {start} to {stop} were asked for, only "
+                f"{len(content)} of them are there; write or copy this file again"
+            )
+        return content
+
+    def size(self, key: str) -> int:
+        """An object's length in bytes; raises FileNotFoundError."""
+        with self._open(key) as file:
+            return os.fstat(file.fileno()).st_size
 
     def put(self, key: str, content: bytes) -> None:
         """Makes or replaces an object by renaming a complete, synced file."""
-        temporary = self._write(key, content)
+        temporary = self._write(key, [content])
         temporary.replace(self.path(key))
         _sync_folder(self.path(key).parent)
 
@@ -47,7 +65,7 @@ class LocalStore:
 
         A rename would replace: of two writers both would believe that they had won.
         """
-        temporary = self._write(key, content)
+        temporary = self._write(key, [content])
         try:
             os.link(temporary, self.path(key))
         except FileExistsError:
@@ -65,17 +83,23 @@ class LocalStore:
             file.replace(target)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """The files below `prefix`, a folder's key with its slash, or "" for all."""
-        for folder, _, names in os.walk(self.path(prefix)):
-            for name in names:
-                path = Path(folder, name)
-                with suppress(FileNotFoundError):  # gone meanwhile
-                    state = path.stat()
-                    yield ObjectInfo(
-                        key=path.relative_to(self.root).as_posix(),
-                        size=state.st_size,
-                        modified=state.st_mtime,
-                    )
+        """The files below `prefix`, a folder's key with its slash, or "" for all, sorted."""
+        paths = (
+            Path(folder, name) for folder, _, names in os.walk(self.root / prefix) for name in names
+        )
+        found = [info for path in paths if (info := self._info(path)) is not None]
+        return iter(sorted(found, key=lambda info: info.key))
+
+    def folder(self, prefix: str) -> Folder:
+        """The files and folders directly below `prefix`; links to folders are not followed."""
+        folders, objects = [], []
+        with suppress(FileNotFoundError), os.scandir(self.root / prefix) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.name)
+                elif entry.is_file() and (info := self._info(Path(entry.path))) is not None:
+                    objects.append(info)
+        return Folder(folders=sorted(folders), objects=sorted(objects, key=lambda info: info.key))
 
     def delete(self, key: str) -> None:
         """Removes an object; there may be none."""
@@ -90,19 +114,47 @@ class LocalStore:
 
         A bad sector is an OSError here, where a mapping would kill the process.
         """
-        block = memoryview(bytearray(BLOCK_BYTES))
-        with self.path(key).open("rb", buffering=0) as file:
-            while count := file.readinto(block):
-                yield block[:count]
+        return _blocks(self.path(key))
 
-    def _write(self, key: str, content: bytes) -> Path:
+    def put_file(self, key: str, path: str | os.PathLike[str]) -> None:
+        """Makes or replaces an object by renaming a complete, synced copy of a file."""
+        temporary = self._write(key, _blocks(Path(path)))
+        temporary.replace(self.path(key))
+        _sync_folder(self.path(key).parent)
+
+    def copy(self, key: str, to: str) -> None:
+        """Makes or replaces the object `to` from another."""
+        with self._open(key):  # which says what is missing
+            self.put_file(to, self.path(key))
+
+    def check_conditional_put(self) -> None:
+        """link(2) sees to it that one wins, on every file system that has it."""
+
+    def _open(self, key: str) -> io.FileIO:
+        path = self.path(key)
+        try:
+            return path.open("rb", buffering=0)
+        except (IsADirectoryError, NotADirectoryError):
+            # A folder is no object, and what lies below a file is none either.
+            missing = errno.ENOENT
+            raise FileNotFoundError(missing, os.strerror(missing), str(path)) from None
+
+    def _info(self, path: Path) -> ObjectInfo | None:
+        try:
+            state = path.stat()
+        except FileNotFoundError:  # gone meanwhile, or a link that leads nowhere
+            return None
+        key = path.relative_to(self.root).as_posix()
+        return ObjectInfo(key=key, size=state.st_size, modified=state.st_mtime)
+
+    def _write(self, key: str, pieces: Iterable[bytes | memoryview]) -> Path:
         folder = self.path(key).parent
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=".new-", dir=folder)
             try:
                 with os.fdopen(handle, "wb") as file:
-                    file.write(content)
+                    file.writelines(pieces)
                     file.flush()
                     os.fsync(file.fileno())
                 # mkstemp files are private; what others may read is for the umask to say.
@@ -114,9 +166,19 @@ class LocalStore:
         return Path(name)
 
 
+def _blocks(path: Path) -> Iterator[memoryview]:
+    """A file's bytes, block by block, each good until the next is asked for."""
+    block = memoryview(bytearray(BLOCK_BYTES))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(block):
+            yield block[:count]
+
+
 def _read(descriptor: int, start: int, stop: int) -> bytes:
     """The bytes of a file from start up to stop, or up to its end."""
     pieces = []
+    size = os.fstat(descriptor).st_size
+    stop = min(stop, size)
     # One pread gives at most 2 GiB.
     while start < stop and (piece := os.pread(descriptor, stop - start, start)):
         pieces.append(piece)
