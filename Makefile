@@ -48,7 +48,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (once; a few minutes)"
 	$(PYTHON) -m venv $(VENV)
 	$(PY) $(PIP) -c constraints.txt hatchling
-	$(PY) $(PIP) -c constraints.txt --no-build-isolation 'torch==2.13.0' -e '.[torch,images,dev]'
+	$(PY) $(PIP) -c constraints.txt --no-build-isolation 'torch==2.13.0' -e '.[torch,images,cloud,dev]'
 	@touch $@
 
 # torch with all it needs on this platform; the peers without the heavy part of what they ask for.

@@ -11,6 +11,7 @@ import builtins
 import os
 import secrets
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar, overload
@@ -29,7 +30,7 @@ from millstream.store.clients import Use, make_client
 from millstream.store.failures import Kind, RequestFailure, from_client
 from millstream.store.fork import use_client
 from millstream.store.keys import check_key
-from millstream.store.messages import failure_error
+from millstream.store.messages import failure_error, without_secrets
 from millstream.store.options import Settings, settings
 from millstream.store.place import Remote
 from millstream.store.protocol import Folder, ObjectInfo, Span
@@ -37,10 +38,13 @@ from millstream.store.retry import Retrier
 
 T = TypeVar("T")
 Explain = Callable[[RequestFailure, int, float], MillstreamError]
+Judge = Callable[[Exception], RequestFailure | None]
 
 # Larger files are uploaded in parts, this many at once; the memory it takes is the product.
 PART_BYTES = 16 << 20
 PARTS_AT_ONCE = 4
+# How long requests may fail before that is said.
+QUIET_SECONDS = 5.0
 # What S3 allows; the others allow more.
 MAX_PARTS = 10_000
 
@@ -72,6 +76,7 @@ class CloudStore:
         self._retrier = retrier or Retrier(settings.retry)
         self._clients: dict[Use, ObjectStore] = {}
         self._lock = threading.Lock()
+        self._noticed = False
         self._excludes = False  # whether a conditional put was seen to be refused
 
     def __str__(self) -> str:
@@ -182,7 +187,7 @@ class CloudStore:
         file = Path(path)
         size = file.stat().st_size
         if size <= PART_BYTES:
-            self._request("write", key, lambda: self._put(key, file.read_bytes()))
+            self.put(key, file.read_bytes())
             return
         part = max(PART_BYTES, -(-size // MAX_PARTS))
         self._request(
@@ -250,7 +255,19 @@ class CloudStore:
         use_client(str(self))
         if verb != "list":
             check_key(key)
-        return self._retrier.run(request, _judge, self._explain(verb, key))
+        return self._run(verb, key, request, _judge)
+
+    def _run(self, verb: str, key: str, request: Callable[[], T], judge: Judge) -> T:
+        return self._retrier.run(request, judge, self._explain(verb, key), self._notice)
+
+    def _notice(self, failure: RequestFailure, seconds: float) -> None:
+        """Says once why nothing moves, where somebody may be watching."""
+        if seconds > QUIET_SECONDS and not self._noticed:
+            self._noticed = True
+            longest = self._settings.retry.seconds
+            said = without_secrets(str(failure), self._settings)
+            message = f"{self}: {said}; still trying, for up to {longest:.0f} s a request"
+            warnings.warn(message, RuntimeWarning, stacklevel=6)
 
     def _explain(self, verb: str, key: str) -> Explain:
         def explain(failure: RequestFailure, attempts: int, seconds: float) -> MillstreamError:

@@ -71,6 +71,7 @@ _STATUSES = {
 _DEBUG = "\n\nDebug source:"
 # In the order in which they are looked for in the client's own description.
 _SIGNS = [
+    (r"Wanted range starting at", Kind.BEYOND),
     (r"BareRedirect", Kind.REGION),
     (r"BadScheme", Kind.PLAIN_HTTP),
     (r"NotPartial", Kind.NO_RANGES),

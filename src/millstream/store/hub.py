@@ -88,7 +88,7 @@ class HubStore(CloudStore):
                 found = _NEXT.search(answer.headers.get("link", ""))
                 return json.loads(answer.read()), urljoin(url, found[1]) if found else ""
 
-        return self._retrier.run(ask, _judge, self._explain("list", prefix))
+        return self._run("list", prefix, ask, _judge)
 
 
 class _SameHost(urllib.request.HTTPRedirectHandler):

@@ -114,11 +114,13 @@ class LocalStore:
 
         A bad sector is an OSError here, where a mapping would kill the process.
         """
-        return _blocks(self.path(key))
+        with self._open(key) as file:
+            yield from _blocks(file)
 
     def put_file(self, key: str, path: str | os.PathLike[str]) -> None:
         """Makes or replaces an object by renaming a complete, synced copy of a file."""
-        temporary = self._write(key, _blocks(Path(path)))
+        with Path(path).open("rb", buffering=0) as file:
+            temporary = self._write(key, _blocks(file))
         temporary.replace(self.path(key))
         _sync_folder(self.path(key).parent)
 
@@ -166,12 +168,11 @@ class LocalStore:
         return Path(name)
 
 
-def _blocks(path: Path) -> Iterator[memoryview]:
+def _blocks(file: io.FileIO) -> Iterator[memoryview]:
     """A file's bytes, block by block, each good until the next is asked for."""
     block = memoryview(bytearray(BLOCK_BYTES))
-    with path.open("rb", buffering=0) as file:
-        while count := file.readinto(block):
-            yield block[:count]
+    while count := file.readinto(block):
+        yield block[:count]
 
 
 def _read(descriptor: int, start: int, stop: int) -> bytes:

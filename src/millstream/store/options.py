@@ -125,8 +125,10 @@ class Settings:
     @property
     def secrets(self) -> list[str]:
         """The values that no message may show."""
-        values = [*self.config.items(), *self.client.items()]
-        return [str(value) for name, value in values if any(part in name for part in _SECRET)]
+        given = {**self.config, **self.client}
+        values = [value for name, value in given.items() if any(part in name for part in _SECRET)]
+        inner = [value for each in values if isinstance(each, Mapping) for value in each.values()]
+        return [str(value) for value in (*values, *inner)]
 
 
 def settings(service: str, options: Options | None) -> Settings:

@@ -85,11 +85,13 @@ class Retrier:
         request: Callable[[], T],
         judge: Callable[[Exception], F | None],
         explain: Callable[[F, int, float], Exception],
+        notice: Callable[[F, float], None],
     ) -> T:
         """What `request` returns, in the end.
 
         judge: says what a failure is; None passes the exception on. explain: the error to raise,
-        from the last failure, the number of attempts and the seconds they took.
+        from the last failure, the number of attempts and the seconds they took. notice: told of a
+        failure and the seconds since the first attempt, before each wait.
         """
         start, attempt = self._clock(), 0
         while True:
@@ -107,6 +109,7 @@ class Retrier:
             late = attempt >= self.retry.attempts or spent + wait > self.retry.seconds
             if not failure.again or late:
                 break
+            notice(failure, spent)
             self._wait(wait)
         # Outside of the except clause: what the client said may hold secrets, and is not chained.
         raise explain(failure, attempt, spent)
