@@ -141,9 +141,9 @@ def test_a_result_that_takes_too_long_is_an_error_that_names_the_task(tmp_path: 
         return x
 
     hands = crew(work)
-    results = hands.results(range(9), timeout=0.2)
+    results = hands.results(range(9), timeout=5)
     assert next(results) == 0
-    with pytest.raises(WorkerTimeout, match=r"1 was not there after 0\.2 seconds"):
+    with pytest.raises(WorkerTimeout, match="1 was not there after 5 seconds"):
         next(results)
     assert not hands.usable
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 LAYERS = {
     "errors": 0,
     "interop": 0,
+    "units": 0,
     "format": 1,
     "plan": 1,
     "store": 1,
@@ -24,6 +25,7 @@ LAYERS = {
 # Imports that the layers do not give, and the imports of what has no layer.
 ALSO = {
     ("interop", "errors"),
+    ("units", "errors"),
     ("interop", "torch"),  # the one door, by name and at first use
     ("__init__", "torch"),
     ("cli", "__init__"),

@@ -100,11 +100,11 @@ def disturb(monkeypatch: pytest.MonkeyPatch, row: int, into: int | None) -> None
     """Inside the reader, a row becomes another one, or for None is left out of what is read."""
     runs_of = reader.Reader._runs
 
-    def disturbed(self: Any, rows: Any) -> Any:
+    def disturbed(self: Any, rows: Any, fields: Any) -> Any:
         wrong = rows.copy()
         if into is not None:
             wrong[wrong == row] = into
-        runs = runs_of(self, wrong)
+        runs = runs_of(self, wrong, fields)
         if into is not None:
             return runs
         kept = []

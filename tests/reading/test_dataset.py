@@ -21,7 +21,6 @@ from strategies import rows, same
 import millstream as ms
 from millstream import errors
 from millstream.reading.dataset import stream_of
-from millstream.writing import optimize as optimize_module
 
 
 def write(folder: Path, samples: list[Any], chunk_bytes: str = "4KB", **options: Any) -> Path:
@@ -323,10 +322,3 @@ def test_pickle_needs_both_sides(tmp_path: Path) -> None:
     with pytest.raises(errors.CorruptData, match="pickle"):
         ms.StreamingDataset(folder)
     assert ms.StreamingDataset(folder, allow_pickle=True)[2] == {"c": complex(1, 2)}
-
-
-def test_sizes_as_text() -> None:
-    parse = optimize_module.parse_size
-    assert [parse(s) for s in ("64MB", "64MiB", "1.5 kB", "10", 7)] == [
-        64_000_000, 67_108_864, 1_500, 10, 7,
-    ]  # fmt: skip

@@ -15,6 +15,9 @@ An evictor removes only files whose lock it gets at once, so that files in use s
 tells the truth about the disk. A file that is removed all the same (`discard`, or by hand) reads
 on where it is mapped. All locks end with the processes that hold them.
 
+Files are not synced, which would take a third of the speed. After a power cut one may hold other
+bytes than its name says; checksums find that when it is read, unless they are switched off.
+
 The budget is what a process was given with `limit`. Where several are given different ones, each
 makes room for itself within its own.
 
@@ -38,7 +41,7 @@ from millstream.cache.locks import SUPPORTED, DiskFull, LockedFile, cache_errors
 from millstream.errors import CorruptData, StorageError, UnsupportedError, UsageError
 
 # Gives the bytes of an object in order, in pieces; called once, consumed as they are written.
-Fetch = Callable[[], Iterable[bytes]]
+Fetch = Callable[[], Iterable[bytes | memoryview]]
 
 
 def default_root() -> Path:
@@ -178,7 +181,9 @@ def _check(name: str, size: int) -> None:
         raise UsageError(f"cannot cache {name!r} of {size} bytes: 64 hex digits, 1 byte or more")
 
 
-def _checked(pieces: Iterable[bytes], name: str, size: int, verify: bool) -> Iterator[bytes]:
+def _checked(
+    pieces: Iterable[bytes | memoryview], name: str, size: int, verify: bool
+) -> Iterator[bytes | memoryview]:
     """Passes the pieces on; raises CorruptData at the first that is too much, and at the end."""
     hasher, got = blake3(), 0
     for piece in pieces:

@@ -69,8 +69,10 @@ class Folder:
             with suppress(FileExistsError), (self.path / "CACHEDIR.TAG").open("x") as file:
                 file.write(TAG)
         for folder in (self.path, self._files, self._partial, self._fetching):
-            if folder.is_symlink():
-                raise UsageError(f"{folder} is a symbolic link; a cache needs real folders")
+            if folder.is_symlink() or not folder.is_dir():
+                raise UsageError(
+                    f"{folder} is a file or a symbolic link; a cache needs a real folder there"
+                )
 
     def file(self, name: str) -> Path:
         """The path of a complete file."""
@@ -127,19 +129,20 @@ class Folder:
     # One file -------------------------------------------------------------------------------
 
     def open(self, name: str) -> LockedFile | None:
-        """A complete file, locked against eviction; None if there is none."""
+        """A complete file, locked against eviction; None if there is none.
+
+        It may have been evicted before it was locked; then it is no longer at its path.
+        """
         path = self.file(name)
-        while not _is_foreign(path):
-            with cache_errors(path):
-                try:
-                    lock = LockedFile(path)
-                except FileNotFoundError:
-                    return None
-                lock.share()  # waits for moments, if somebody is about to evict this file
-            if lock.is_at(path):
-                return lock
-            lock.close()
-        return None
+        if _is_foreign(path):
+            return None
+        with cache_errors(path):
+            try:
+                lock = LockedFile(path)
+            except FileNotFoundError:
+                return None
+            lock.share()  # waits for moments, if somebody is about to evict this file
+        return lock
 
     def reserve(self, name: str, size: int, limit: int) -> LockedFile | None:
         """A new partial file of that size, locked; None if it does not fit.

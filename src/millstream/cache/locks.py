@@ -102,6 +102,10 @@ class LockedFile:
         with self._held.guard:
             if self.is_open:
                 self._held.descriptors.remove(self._descriptor)
+                # Closing frees it too, but not while a program that is being started still has
+                # a copy of the descriptor.
+                with suppress(OSError):
+                    fcntl.flock(self._descriptor, fcntl.LOCK_UN)
                 os.close(self._descriptor)
             self._descriptor = -1
 

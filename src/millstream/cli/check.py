@@ -12,7 +12,7 @@ from millstream.errors import CorruptData
 from millstream.reading.verify import Finding, check_bytes, check_parent, check_sizes
 from millstream.reading.versions import Version, load_version
 from millstream.store import LocalStore, open_place
-from millstream.writing.report import size_text
+from millstream.units import size_text
 
 if TYPE_CHECKING:
     from millstream.cli.arguments import Commands

@@ -15,8 +15,8 @@ from millstream.reading.sizes import MeanSize, mean_sizes
 from millstream.reading.versions import Past, Version, history, load_version
 from millstream.store import LocalStore, open_place
 from millstream.store.local import map_file
+from millstream.units import size_text
 from millstream.writing.inventory import RunRecord, run_record
-from millstream.writing.report import size_text
 
 if TYPE_CHECKING:
     from millstream.cli.arguments import Commands

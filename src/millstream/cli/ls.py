@@ -11,7 +11,7 @@ from millstream.cli.arguments import add_command, add_json, add_place
 from millstream.cli.show import print_json, table
 from millstream.reading.versions import load_version
 from millstream.store import open_place
-from millstream.writing.report import size_text
+from millstream.units import size_text
 
 if TYPE_CHECKING:
     from millstream.cli.arguments import Commands

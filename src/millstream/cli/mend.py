@@ -10,9 +10,9 @@ from millstream.cli.arguments import add_command, add_json, add_place, age, at_l
 from millstream.cli.check import THREADS
 from millstream.cli.show import note, plural, print_json, progress
 from millstream.store import open_place
+from millstream.units import size_text
 from millstream.writing.prune import Pruning, prune
 from millstream.writing.repair import Repair, repair
-from millstream.writing.report import size_text
 
 if TYPE_CHECKING:
     from millstream.cli.arguments import Commands

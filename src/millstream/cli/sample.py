@@ -18,7 +18,7 @@ from millstream.format.tree import flattener
 from millstream.reading.dataset import StreamingDataset
 from millstream.reading.versions import load_version
 from millstream.store import open_place
-from millstream.writing.report import size_text
+from millstream.units import size_text
 
 if TYPE_CHECKING:
     from millstream.cli.arguments import Commands

@@ -17,7 +17,7 @@ from millstream.cli.show import plural, shorten
 from millstream.errors import UsageError
 from millstream.format import Codec, Field
 from millstream.format.codecs import ArrayCodec, BlobCodec, Tensor
-from millstream.writing.report import size_text
+from millstream.units import size_text
 
 IMAGES = ("jpeg", "png", "tiff", "pil")
 # Arrays of more values than this are described by their first few.

@@ -193,10 +193,9 @@ class Layout:
 
         Small means that all of it is at most 64 KiB. What is left are the row's own bytes.
         """
-        start = HEAD_BYTES + len(self.header())
-        tables = start + self.tables_bytes
-        columns = start + max((column.data.stop for column in self.columns), default=0)
-        return columns if tables <= columns <= PAGE_BYTES else tables
+        start, tables = HEAD_BYTES + len(self.header()), self.tables_bytes
+        columns = max([tables, *(column.data.stop for column in self.columns)])
+        return start + (columns if start + columns <= PAGE_BYTES else tables)
 
 
 def lay_out(

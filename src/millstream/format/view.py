@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -16,6 +16,7 @@ from millstream.errors import CorruptData, UnsupportedError
 from millstream.format.codecs import Shape
 from millstream.format.header import np_u64, read_header
 from millstream.format.layout import BlobGroup, Column, Layout
+from millstream.format.spans import NO_SPANS, Spans, joined, spans
 
 Rows = npt.NDArray[np.int64]
 
@@ -45,13 +46,13 @@ class ChunkView:
                 raise CorruptData(f"has {len(content)} bytes, its header says {header.size}")
             _require_plain(header.layout)
         self.layout = header.layout
-        self._body = content[header.body :]
+        self._start, self._body = header.body, content[header.body :]
         self._verify = verify
         self._columns = {column.field: _ColumnView(self, column) for column in self.layout.columns}
         self._groups = {
-            field: (_GroupView(self, group), place)
-            for group in self.layout.groups
-            for place, field in enumerate(group.fields)
+            field: (view, place)
+            for view in [_GroupView(self, group) for group in self.layout.groups]
+            for place, field in enumerate(view.fields)
         }
 
     def is_column(self, field: int) -> bool:
@@ -75,6 +76,23 @@ class ChunkView:
         """One row of an array field that lies row by row; shares the memory of the chunk."""
         with _named(self.name, row):
             return array_of_blob(self.payload(field, row), dtype)
+
+    @property
+    def tables_end(self) -> int:
+        """Where the checksums and offsets end in the object: `spans` needs all before it."""
+        return self._start + self.layout.tables_bytes
+
+    def spans(self, fields: Iterable[int], rows: Rows) -> Spans:
+        """The bytes of the object, beyond its tables, that reading these rows needs.
+
+        Whole pages of columns if pages are verified. Raises CorruptData for a blob that would
+        lie outside the chunk.
+        """
+        rows = np.unique(rows)
+        needed = [self._columns[f].spans(rows) for f in fields if f in self._columns]
+        groups = {self._groups[field][0] for field in fields if field in self._groups}
+        needed += [group.spans(rows) for group in groups]
+        return joined(np.concatenate([NO_SPANS, *needed]) + self._start)
 
     def problems(self) -> Iterator[Damage]:
         """All that does not match its checksum, by page of a column and by row."""
@@ -103,56 +121,79 @@ def array_of_blob(blob: memoryview, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     return np.frombuffer(blob[start:], dtype).reshape(shape)
 
 
+# What is in these two is copied from the chunk's view, not looked up there: in a cycle of
+# references a chunk that nobody reads any more would stay mapped until the garbage is collected.
+
+
 class _ColumnView:
     def __init__(self, chunk: ChunkView, column: Column) -> None:
-        self._chunk, self._column = chunk, column
+        self._name, self._verify, self._column = chunk.name, chunk._verify, column
+        self._rows = chunk.layout.rows
+        self._field = chunk.layout.schema.fields[column.field].name
         data = chunk._body[column.data.offset : column.data.stop]
         self._bytes = data
-        self._array = np.frombuffer(data, column.dtype).reshape(chunk.layout.rows, *column.shape)
+        self._array = np.frombuffer(data, column.dtype).reshape(self._rows, *column.shape)
         self._sums = np_u64(chunk._body, column.sums)
         self._good = np.zeros(len(self._sums), np.bool_)
         self.shape = column.shape
         self.pages = len(self._sums)
 
     def take(self, rows: Rows) -> npt.NDArray[Any]:
-        if self._chunk._verify and not self._good.all():
+        if self._verify and not self._good.all():
             pages = np.unique(rows // self._column.page)
             for page in pages[~self._good[pages]].tolist():
                 self.check(page)
                 self._good[page] = True
         return np.take(self._array, rows, axis=0)
 
+    def spans(self, rows: Rows) -> Spans:
+        unit = self._column.page if self._verify else 1
+        starts = np.unique(rows // unit) * unit
+        stops = np.minimum(starts + unit, self._rows)
+        return self._column.data.offset + self._column.itemsize * spans(starts, stops)
+
     def rows_of(self, page: int) -> tuple[int, int]:
         """The first and the last row of a page."""
         rows = self._column.page
-        return page * rows, min((page + 1) * rows, self._chunk.layout.rows) - 1
+        return page * rows, min((page + 1) * rows, self._rows) - 1
 
     def check(self, page: int) -> None:
         step = self._column.page * self._column.itemsize
         if xxh3_64_intdigest(self._bytes[page * step : (page + 1) * step]) != self._sums[page]:
-            field = self._chunk.layout.schema.fields[self._column.field].name
             first, last = self.rows_of(page)
             raise CorruptData(
-                f"chunk {self._chunk.name}, rows {first} to {last}: the column {field!r} "
+                f"chunk {self._name}, rows {first} to {last}: the column {self._field!r} "
                 "does not match its checksum; fetch or write this chunk again"
             )
 
 
 class _GroupView:
     def __init__(self, chunk: ChunkView, group: BlobGroup) -> None:
-        self._chunk = chunk
+        self._name, self._verify = chunk.name, chunk._verify
+        self.fields, self._base = group.fields, group.data.offset
         self._data = chunk._body[group.data.offset : group.data.stop]
         self._offsets = np_u64(chunk._body, group.offsets)
         self._sums = np_u64(chunk._body, group.sums)
         self._lengths = struct.Struct(f"<{len(group.fields) - 1}Q")
 
-    def blob(self, row: int) -> memoryview:
+    def spans(self, rows: Rows) -> Spans:
+        starts, stops = self._offsets[rows], self._offsets[rows + 1]
+        for row in rows[(starts > stops) | (stops > len(self._data))].tolist():
+            self._bounds(row)
+        return self._base + spans(starts, stops)
+
+    def _bounds(self, row: int) -> tuple[int, int]:
         start, stop = int(self._offsets[row]), int(self._offsets[row + 1])
-        with _named(self._chunk.name, row):
-            if not start <= stop <= len(self._data):
+        if not start <= stop <= len(self._data):
+            with _named(self._name, row):
                 raise CorruptData(f"its blob is bytes {start} to {stop} of {len(self._data)}")
+        return start, stop
+
+    def blob(self, row: int) -> memoryview:
+        start, stop = self._bounds(row)
+        with _named(self._name, row):
             blob = self._data[start:stop]
-            if self._chunk._verify and xxh3_64_intdigest(blob) != self._sums[row]:
+            if self._verify and xxh3_64_intdigest(blob) != self._sums[row]:
                 raise CorruptData(
                     "its blob does not match its checksum; fetch or write this chunk again"
                 )
@@ -162,7 +203,7 @@ class _GroupView:
         blob = self.blob(row)
         if not self._lengths.size:
             return blob
-        with _named(self._chunk.name, row):
+        with _named(self._name, row):
             return _split(blob, self._lengths)[place]
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from millstream.errors import CorruptData, StorageError
 from millstream.format import ChunkTable, ChunkView
+from millstream.format.keys import chunk_key
+from millstream.reading.reader import Rows
 from millstream.store import LocalStore
 from millstream.store.local import map_file
 
-# Mappings are cheap, but the kernel allows some 65,000 a process; a shuffled window reads a
-# few dozen chunks at a time.
-MAX_OPEN = 1_024
+# A mapping keeps a descriptor, of which a process often has no more than 1,024; a shuffled
+# window reads a few dozen chunks at a time.
+MAX_OPEN = 256
 
 
 class MappedChunks:
@@ -21,7 +25,7 @@ class MappedChunks:
         self._store, self._table, self._verify = store, table, verify
         self._open: OrderedDict[int, ChunkView] = OrderedDict()
 
-    def view(self, chunk: int) -> ChunkView:
+    def view(self, chunk: int, fields: Sequence[int], rows: Rows) -> ChunkView:
         """A chunk's rows; raises CorruptData if the file is not the one the manifest lists."""
         view = self._open.get(chunk)
         if view is None:
@@ -32,29 +36,43 @@ class MappedChunks:
             self._open.move_to_end(chunk)
         return view
 
+    def renew(self, chunks: Iterable[int]) -> bool:
+        """Nothing to renew: there is no copy."""
+        return False
+
     def _map(self, chunk: int) -> ChunkView:
-        name = self._table.name(chunk)
-        content = _map(self._store, name)
-        view = ChunkView(content, name, verify=self._verify)
-        listed = int(self._table.sizes[chunk]), int(self._table.rows[chunk])
-        found = len(content), view.layout.rows
-        if found != listed:
-            raise CorruptData(
-                f"chunk {name} has (bytes, rows) {found}, the manifest lists {listed}; fetch or "
-                "write this chunk again"
-            )
-        return view
+        content = _map(self._store, self._table.name(chunk))
+        return listed_view(content, self._table, chunk, verify=self._verify)
+
+
+def listed_view(content: memoryview, table: ChunkTable, chunk: int, *, verify: bool) -> ChunkView:
+    """The rows of a chunk; raises CorruptData if it is not the one that the manifest lists."""
+    name = table.name(chunk)
+    view = ChunkView(content, name, verify=verify)
+    listed = int(table.sizes[chunk]), int(table.rows[chunk])
+    found = len(content), view.layout.rows
+    if found != listed:
+        raise CorruptData(
+            f"chunk {name} has (bytes, rows) {found}, the manifest lists {listed}; fetch or "
+            "write this chunk again"
+        )
+    return view
+
+
+def missing_chunk(store: object, name: str, place: str | Path) -> CorruptData:
+    """The error for a chunk that is listed and not there."""
+    return CorruptData(
+        f"{store} lists the chunk {name}, but {place} is missing; copy it back, or write the "
+        "dataset again"
+    )
 
 
 def _map(store: LocalStore, name: str) -> memoryview:
-    path = store.path(f"chunks/{name}")
+    path = store.path(chunk_key(name))
     try:
         content = map_file(path)
     except FileNotFoundError:
-        raise CorruptData(
-            f"{store} lists the chunk {name}, but {path} is missing; copy it back, or write the "
-            "dataset again"
-        ) from None
+        raise missing_chunk(store, name, path) from None
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
     if not content:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from millstream import interop
+from millstream.cache import default_root
 from millstream.plan import Plan, generator, generator_for_row
 from millstream.reading.arguments import as_indices, as_names, check_order
 from millstream.reading.batches import Batches
@@ -19,11 +21,10 @@ from millstream.reading.source import Reading, Source
 from millstream.reading.stream import Stream
 from millstream.reading.transforms import MakeRng, Transform, Transforms
 from millstream.store import open_place
+from millstream.units import parse_size
 
 # The rows that plain iteration reads at a time.
 BLOCK_ROWS = 64
-# Windows are planned so that those of all lanes, twice, would fit half of this in a cache.
-CACHE_BYTES = 100_000_000_000
 
 
 class StreamingDataset:
@@ -35,7 +36,8 @@ class StreamingDataset:
     then go through it.
 
     Args:
-        input_dir: The dataset's folder.
+        input_dir: The dataset's folder, which is read where it lies; or `local:/path`, for one on
+            a network drive, which is read through the cache.
         shuffle: Whether iteration is shuffled. None: not, unless a StreamingDataLoader says so.
         drop_last: Whether the part of an epoch that does not fill a batch on every rank is left
             out. None: if there is more than one rank.
@@ -51,16 +53,21 @@ class StreamingDataset:
         fields: The names of the fields to read, for samples of these fields only; None for all.
             A container's name, `"meta"` of `{"meta": {...}}`, stands for all fields in it.
         version: The number of the version to read; None for the newest.
+        cache_dir: The folder of the cache, on a local disk; by default one of this user. All
+            processes of a machine, and all datasets, may share it.
+        max_cache_size: The most bytes in that folder, a number or text such as "50GB". It is
+            never exceeded: what does not fit is read without it.
         lanes: How many strands the order has. None: one unshuffled; shuffled 16, or as many as
             there are chunks if fewer, or as there are ranks if more.
         shuffle_window: Rows of a lane that are shuffled together. None: the larger of 65,536
-            and 8 mean chunks.
+            and 8 mean chunks, or fewer, so that two of every lane fit half of `max_cache_size`.
         allow_pickle: Whether fields written with `allow_pickle=True` may be read. Unpickling can
             run any code: only for data that one trusts.
         verify: Whether checksums are compared on the way.
 
     Raises:
         DatasetNotFound, CorruptData, UnsupportedError: For what lies at `input_dir`.
+        StorageError: For a cache folder that cannot be used.
         UsageError: For arguments that make no sense.
     """
 
@@ -76,6 +83,8 @@ class StreamingDataset:
         decode: Mapping[str, Decode] | None = None,
         fields: Sequence[str] | None = None,
         version: int | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        max_cache_size: int | str = "100GB",
         lanes: int | None = None,
         shuffle_window: int | None = None,
         allow_pickle: bool = False,
@@ -84,11 +93,14 @@ class StreamingDataset:
         check_order(seed, lanes, shuffle_window)
         self.shuffle, self.drop_last, self.seed = shuffle, drop_last, seed
         self._transforms = Transforms(transform)
+        cache_bytes = parse_size(max_cache_size, "max_cache_size")
         reading = Reading(
             fields=None if fields is None else as_names(fields),
             decode=dict(decode or {}),
             allow_pickle=allow_pickle,
             verify=verify,
+            cache_root=default_root() if cache_dir is None else Path(cache_dir).expanduser(),
+            cache_bytes=cache_bytes,
         )
         self._stream = Stream(
             source=Source(open_place(input_dir), version, reading),
@@ -97,7 +109,7 @@ class StreamingDataset:
             shuffle=bool(shuffle),
             lanes=lanes,
             window=shuffle_window,
-            cache_bytes=CACHE_BYTES,
+            cache_bytes=cache_bytes,
         )
         len(self)  # a subsample that leaves no row is an error now
         self._epoch = 0
@@ -130,7 +142,7 @@ class StreamingDataset:
             return self._several(np.arange(*index.indices(len(self)), dtype=np.int64))
         if isinstance(index, int | np.integer) and not isinstance(index, bool):
             row = self._stream.rows_at(np.array([index], np.int64))
-            sample = next(self._stream.source.read(row).samples())
+            sample = next(self._stream.source.pick(row).samples())
             return self._transforms(sample, self._row_rng(int(row[0])))
         return self._several(as_indices(index))
 
@@ -145,7 +157,7 @@ class StreamingDataset:
         return [
             self._transforms(sample, self._row_rng(row))
             for row, sample in zip(
-                rows.tolist(), self._stream.source.read(rows).samples(), strict=True
+                rows.tolist(), self._stream.source.pick(rows).samples(), strict=True
             )
         ]
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from millstream.errors import CorruptData, UnsupportedError
 from millstream.format import ChunkTable, ChunkView
 
 Rows = npt.NDArray[np.int64]
@@ -22,8 +23,11 @@ Values = Array | list[Array] | list[memoryview]
 class Chunks(Protocol):
     """Where the reader gets chunks from."""
 
-    def view(self, chunk: int) -> ChunkView:
-        """The chunk of this number."""
+    def view(self, chunk: int, fields: Sequence[int], rows: Rows) -> ChunkView:
+        """The chunk of this number; only these rows of it, of these fields, need to be there."""
+
+    def renew(self, chunks: Iterable[int]) -> bool:
+        """Forgets copies of these chunks that went bad; True if reading again may help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +65,21 @@ class Reader:
         were opened; -1 where nothing was. Nothing is read of other fields, but for those that
         share a blob with a wanted one.
         """
-        runs = self._runs(rows)
+        try:
+            return self._read(rows, fields)
+        except (CorruptData, UnsupportedError):
+            if not self._chunks.renew(np.searchsorted(self._ends, rows, side="right").tolist()):
+                raise
+        return self._read(rows, fields)
+
+    def _read(self, rows: Rows, fields: Sequence[int]) -> tuple[list[Values], Rows]:
+        runs = self._runs(rows, fields)
         taken = np.full(len(rows), -1, np.int64)
         for run in runs:
             taken[run.places] = run.first + run.rows
         return [self._field(field, runs, len(rows)) for field in fields], taken
 
-    def _runs(self, rows: Rows) -> list[_Run]:
+    def _runs(self, rows: Rows, fields: Sequence[int]) -> list[_Run]:
         chunks = np.searchsorted(self._ends, rows, side="right")
         places = np.argsort(chunks, kind="stable")
         ordered = chunks[places]
@@ -76,7 +88,8 @@ class Reader:
         for part in np.split(places, borders) if len(rows) else []:
             chunk = int(chunks[part[0]])
             before = int(self._ends[chunk - 1]) if chunk else 0
-            runs.append(_Run(self._chunks.view(chunk), before, rows[part] - before, part))
+            within = rows[part] - before
+            runs.append(_Run(self._chunks.view(chunk, fields, within), before, within, part))
         return runs
 
     def _field(self, field: int, runs: Sequence[_Run], count: int) -> Values:

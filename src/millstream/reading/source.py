@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from millstream.cache import Cache
 from millstream.errors import DatasetNotFound, StateMismatch, UsageError
 from millstream.format import Field, Manifest, bind, builtin, rebuilder
 from millstream.format.codecs import ArrayCodec
 from millstream.format.tree import Tree
+from millstream.reading.cached import CachedChunks, ReadStats
 from millstream.reading.chunks import MappedChunks
 from millstream.reading.decoding import Decode, Decoder, make_decoders
 from millstream.reading.reader import Array, Reader, Rows, Values
@@ -21,12 +24,18 @@ from millstream.store import LocalStore
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What to read and how. fields: names, None for all."""
+    """What to read and how.
+
+    fields: names, None for all. cache_root, cache_bytes: where and how much of a dataset that is
+    far away is kept here.
+    """
 
     fields: tuple[str, ...] | None
     decode: Mapping[str, Decode]
     allow_pickle: bool
     verify: bool
+    cache_root: Path
+    cache_bytes: int
 
 
 class Source:
@@ -43,14 +52,20 @@ class Source:
         decoders = make_decoders(self.schema.fields, codecs, reading.decode)
         self._decoders = [decoders[number] for number in self._numbers]
         self._rebuild = rebuilder(self._tree)
-        self._reader = Reader(
-            MappedChunks(store, self.manifest.chunks, verify=reading.verify),
-            self.manifest.chunks,
-            [
-                codec.storage(field.dtype) if isinstance(codec, ArrayCodec) else None
-                for field, codec in zip(self.schema.fields, codecs, strict=True)
-            ],
-        )
+        dtypes = [
+            codec.storage(field.dtype) if isinstance(codec, ArrayCodec) else None
+            for field, codec in zip(self.schema.fields, codecs, strict=True)
+        ]
+        table = self.manifest.chunks
+        self._cached: CachedChunks | None = None
+        if store.far:
+            cache = Cache(reading.cache_root, reading.cache_bytes)
+            self._cached = CachedChunks(store, table, cache, verify=reading.verify)
+            self._reader = Reader(self._cached, table, dtypes)
+            self._picker = Reader(self._cached.random_access, table, dtypes)
+        else:
+            mapped = MappedChunks(store, table, verify=reading.verify)
+            self._reader = self._picker = Reader(mapped, table, dtypes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.store, self.manifest.version, self._reading, self.digest)
@@ -69,6 +84,16 @@ class Source:
         """Rows by their numbers (int64, in any order, repeats allowed), read and verified."""
         stored, taken = self._reader.read(rows, self._numbers)
         return StoredRows(self, stored, taken)
+
+    def pick(self, rows: Rows) -> StoredRows:
+        """The same, for a row here and there: no chunk is fetched for it if a part will do."""
+        stored, taken = self._picker.read(rows, self._numbers)
+        return StoredRows(self, stored, taken)
+
+    @property
+    def stats(self) -> ReadStats:
+        """What this process has read of a dataset that is far away."""
+        return ReadStats() if self._cached is None else self._cached.stats
 
     def beside_decoders(self, stored: Sequence[Values]) -> Iterator[tuple[Decoder, Values]]:
         """Each field's values beside what decodes them."""

@@ -13,6 +13,7 @@ from typing import Any
 from millstream import interop
 from millstream.errors import FunctionError, MillstreamError
 from millstream.plan import Coverage, Plan
+from millstream.reading.cached import ReadStats
 from millstream.reading.collate import (
     MakeTensor,
     TensorData,
@@ -42,10 +43,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """A batch, and what the reader took for it."""
+    """A batch, which rows the reader took for it, and what that cost where the data is far away."""
 
     batch: Any
     taken: Coverage
+    stats: ReadStats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,27 +66,30 @@ class Maker:
         """The batch of a step. FunctionError if a function of the user's raises."""
         positions = plan.positions(step, self.rank)
         rows = plan.epoch.rows(positions)
+        source = stream_of(self.dataset).source
+        before = source.stats
         if self.collate_fn is None and is_plain(self.dataset):
-            source = stream_of(self.dataset).source
             read = source.read(rows)
-            batch = collate_columns(source, read.columns(), tensor)
-            return Made(batch=batch, taken=covered(positions, read.taken))
-        epoch = plan.epoch.number
+            batch, taken = collate_columns(source, read.columns(), tensor), read.taken
+        else:
+            batch, taken = self._from_samples(plan.epoch.number, step, positions, rows, tensor)
+        stats = source.stats - before
+        return Made(batch=batch, taken=covered(positions, taken), stats=stats)
+
+    def _from_samples(
+        self, epoch: int, step: int, positions: Rows, rows: Rows, tensor: MakeTensor
+    ) -> tuple[Any, Rows]:
+        """A batch by the user's functions, and the rows that were taken for it."""
         with seeded(self.seed, epoch, int(positions[0]), self.rank):
             try:
-                return self._from_samples(epoch, positions, rows, tensor)
+                samples, taken = samples_at(self.dataset, epoch, positions, rows)
+                if self.collate_fn is None:
+                    return collate_samples(list(samples), tensor), taken
+                return self.collate_fn(list(samples)), taken
             except MillstreamError:
                 raise
             except Exception as error:
                 raise _function_error(error, epoch, step) from error
-
-    def _from_samples(self, epoch: int, positions: Rows, rows: Rows, tensor: MakeTensor) -> Made:
-        samples, taken = samples_at(self.dataset, epoch, positions, rows)
-        if self.collate_fn is None:
-            batch = collate_samples(list(samples), tensor)
-        else:
-            batch = self.collate_fn(list(samples))
-        return Made(batch=batch, taken=covered(positions, taken))
 
 
 def _function_error(error: Exception, epoch: int, step: int) -> FunctionError:

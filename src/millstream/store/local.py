@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from millstream.errors import CorruptData, StorageError
@@ -24,14 +24,14 @@ BLOCK_BYTES = 1 << 20
 class LocalStore:
     """Objects are files below `root`; they appear whole, under their name, or not at all.
 
-    in_place: whether files are read where they lie; else, on a network drive, through the cache.
+    far: whether they are to be read as if they lay elsewhere, through a cache: a network drive.
     """
 
     root: Path
-    in_place: bool = field(default=True, kw_only=True)
+    far: bool = False
 
     def __str__(self) -> str:
-        return str(self.root)
+        return f"local:{self.root}" if self.far else str(self.root)
 
     def path(self, key: str) -> Path:
         """The file of a key; raises UsageError for one that leads out of the folder."""

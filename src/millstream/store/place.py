@@ -92,13 +92,13 @@ def open_store(
 
 
 def open_place(place: str | os.PathLike[str]) -> LocalStore:
-    """The store at a local path, `file://` or `local:`; raises UnsupportedError for other schemes.
+    """The store at a path, a file:// URL, or local:/path, which is a network drive.
 
-    `local:` is for a network drive: its objects are to be cached as if they were remote.
+    Raises UnsupportedError for other schemes.
     """
     found = parse(place)
     if isinstance(found, Path):
-        return LocalStore(found, in_place=not os.fspath(place).startswith("local:"))
+        return LocalStore(found, far=os.fspath(place).startswith("local:"))
     raise UnsupportedError(f"{found} cannot be used here by this version; give a local path")
 
 

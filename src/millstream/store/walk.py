@@ -11,14 +11,12 @@ from pathlib import Path
 from millstream.errors import UsageError
 from millstream.store.place import open_store, parse
 
-Step = tuple[str, list[str], list[str]]
-
 
 def walk(
     place: str | os.PathLike[str],
     max_workers: int = 32,
     storage_options: Mapping[str, object] | None = None,
-) -> Iterator[Step]:
+) -> Iterator[tuple[str, list[str], list[str]]]:
     """The folders below a path or a URL, from the top: (folder, names of folders, of files).
 
     As os.walk, but sorted, so that two walks give the same order, and with up to `max_workers`
@@ -46,7 +44,7 @@ class _Listed:
 _List = Callable[[str], _Listed]
 
 
-def _walk(top: str, listed: _List, max_workers: int) -> Iterator[Step]:
+def _walk(top: str, listed: _List, max_workers: int) -> Iterator[tuple[str, list[str], list[str]]]:
     with ThreadPoolExecutor(max_workers, thread_name_prefix="millstream-walk") as pool:
         waiting = [(top, "", pool.submit(listed, ""))]
         try:

@@ -10,6 +10,7 @@ from typing import Any
 from millstream.errors import UsageError
 from millstream.execution import Crew
 from millstream.plan import Plan
+from millstream.reading.cached import ReadStats
 from millstream.reading.run import Run
 from millstream.reading.steps import Made, Maker, Step, WorkerStart, make_here
 
@@ -32,6 +33,7 @@ class Engine:
     ) -> None:
         self._maker, self._workers, self._ahead = maker, workers, ahead
         self._persistent, self._timeout, self._init_fn = persistent, timeout, init_fn
+        self.stats = ReadStats()  # of all batches that were handed out
         self._kept: _Kept | None = None
 
     def batches(self, run: Run, plan: Plan) -> Iterator[Made]:
@@ -85,7 +87,7 @@ class EpochIterator(Iterator[Any]):
     """
 
     def __init__(self, run: Run, engine: Engine, pin: Callable[[Any], Any] | None) -> None:
-        self._run, self._pin = run, pin
+        self._run, self._engine, self._pin = run, engine, pin
         self._plan = run.start()
         self._made = enumerate(made := engine.batches(run, self._plan))
         self._close = made.close  # type: ignore[attr-defined]
@@ -104,6 +106,7 @@ class EpochIterator(Iterator[Any]):
             raise
         batch = made.batch if self._pin is None else self._pin(made.batch)
         self._run.deliver(self._plan, step, made.taken)
+        self._engine.stats += made.stats
         return batch
 
     def supersede(self) -> None:

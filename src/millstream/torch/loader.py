@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from millstream.errors import UsageError
 from millstream.plan import CoverageReport
+from millstream.reading.cached import ReadStats
 from millstream.reading.dataset import StreamingDataset, stream_of
 from millstream.reading.run import Run, Shape, check_rank, drops_last
 from millstream.reading.steps import Maker
@@ -172,6 +173,11 @@ class StreamingDataLoader(DataLoader[Any]):
         `iter`.
         """
         return self._run.coverage()
+
+    def stats(self) -> ReadStats:
+        """What the batches so far have cost where the data is far away: chunks and bytes fetched,
+        and what was read by ranges because the cache had no room."""
+        return self._engine.stats
 
     def state_dict(self) -> dict[str, Any]:
         """Where the run stands: JSON-able, under 1 KB, the same on every rank."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from millstream.errors import UsageError
 from millstream.execution import Executor, Inline, Processes
 from millstream.format import MAX_ROWS
 from millstream.store import LocalStore, open_place
+from millstream.units import parse_size
 from millstream.writing.commit import build_manifest, publish, shaping
 from millstream.writing.cuts import Limits
 from millstream.writing.folder import JobFolder, remove_leftovers
@@ -28,7 +28,6 @@ from millstream.writing.work import Work
 
 DEFAULT_CHUNK_BYTES = 64_000_000
 UNLIMITED = 1 << 62
-_SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kKMGT]?)(i?)[bB]?\s*")
 
 
 def optimize(
@@ -226,19 +225,4 @@ def _limits(chunk_bytes: int | str | None, chunk_size: int | None) -> Limits:
     rows = MAX_ROWS if chunk_size is None else chunk_size
     if chunk_bytes is None:
         return Limits(nbytes=DEFAULT_CHUNK_BYTES if chunk_size is None else UNLIMITED, rows=rows)
-    return Limits(nbytes=parse_size(chunk_bytes), rows=rows)
-
-
-def parse_size(value: int | str) -> int:
-    """Bytes from a number or from text: "64MB" is decimal, "64MiB" binary; raises UsageError."""
-    if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
-        number, prefix, binary = match.groups()
-        base = 1024 if binary else 1000
-        count = int(float(number) * base ** " kMGT".index(prefix.replace("K", "k") or " "))
-    elif type(value) is int:
-        count = value
-    else:
-        count = 0
-    if count < 1:
-        raise UsageError(f"chunk_bytes is {value!r}, expected bytes such as 64_000_000 or '64MB'")
-    return count
+    return Limits(nbytes=parse_size(chunk_bytes, "chunk_bytes"), rows=rows)

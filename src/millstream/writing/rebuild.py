@@ -13,9 +13,9 @@ from millstream.format import Header, Manifest, object_digest, read_header
 from millstream.format.keys import chunk_key, chunk_of
 from millstream.store import LocalStore, ObjectInfo
 from millstream.store.local import map_file
+from millstream.units import size_text
 from millstream.writing.commit import build_manifest, shaping
 from millstream.writing.inventory import RunRecord, run_record
-from millstream.writing.report import size_text
 from millstream.writing.work import ChunkRecord
 
 Advance = Callable[[int], object]

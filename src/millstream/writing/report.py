@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from millstream.units import size_text
 from millstream.writing.segment import Skipped
 
 
@@ -32,12 +33,3 @@ class Report:
                 f"{first.error}"
             )
         return text
-
-
-def size_text(count: float) -> str:
-    """Bytes for a person, in decimal units."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if count < 1000 or unit == "TB":
-            break
-        count /= 1000
-    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

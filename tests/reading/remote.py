@@ -1,0 +1,84 @@
+"""A dataset behind a store whose requests are counted, and readers of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import millstream as ms
+from millstream.cache import Cache
+from millstream.format import ChunkTable, bind, builtin
+from millstream.format.codecs import ArrayCodec
+from millstream.reading.cached import CachedChunks
+from millstream.reading.chunks import MappedChunks
+from millstream.reading.reader import Chunks, Reader, Values
+from millstream.reading.versions import load_version
+from millstream.store import LocalStore
+
+
+@dataclass
+class CountingStore:
+    """What was asked for: (key, start, stop)."""
+
+    store: LocalStore
+    requests: list[tuple[str, int, int]] = field(default_factory=list)
+
+    def get(self, key: str, span: tuple[int, int] | None = None) -> bytes:
+        assert span is not None  # a chunk may be larger than memory
+        self.requests.append((key, *span))
+        return self.store.get(key, span)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(stop - start for _, start, stop in self.requests)
+
+
+class Dataset:
+    """One that `optimize` writes to a folder, and readers of it."""
+
+    def __init__(self, folder: Path, samples: list[Any], **options: Any) -> None:
+        ms.optimize(
+            samples.__getitem__,
+            range(len(samples)),
+            folder,
+            num_workers=0,
+            verbose=False,
+            **({"chunk_bytes": "4KB"} | options),
+        )
+        self.local = LocalStore(folder)
+        self.store = CountingStore(self.local)
+        manifest = load_version(self.local).manifest
+        self.table: ChunkTable = manifest.chunks
+        self.rows = manifest.rows
+        codecs = bind(manifest.schema, builtin())
+        self.dtypes = [
+            codec.storage(f.dtype) if isinstance(codec, ArrayCodec) else None
+            for f, codec in zip(manifest.schema.fields, codecs, strict=True)
+        ]
+        self.fields = range(len(codecs))
+
+    def chunks(self, cache: Cache, *, verify: bool = True) -> CachedChunks:
+        return CachedChunks(self.store, self.table, cache, verify=verify)
+
+    def file(self, chunk: int) -> Path:
+        return self.local.path(f"chunks/{self.table.name(chunk)}")
+
+    def read(self, chunks: Chunks, rows: list[int], fields: Any = None) -> list[Any]:
+        """The rows of each field, in a form that can be compared."""
+        reader = Reader(chunks, self.table, self.dtypes)
+        wanted = self.fields if fields is None else fields
+        found, taken = reader.read(np.array(rows, np.int64), wanted)
+        assert taken.tolist() == rows
+        return list(map(_plain, found))
+
+    def expected(self, rows: list[int], fields: Any = None) -> list[Any]:
+        return self.read(MappedChunks(self.local, self.table, verify=True), rows, fields)
+
+
+def _plain(values: Values) -> Any:
+    if isinstance(values, np.ndarray):
+        return values.dtype, values.shape, values.tobytes()
+    return [_plain(v) if isinstance(v, np.ndarray) else bytes(v) for v in values]
