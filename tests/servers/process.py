@@ -77,10 +77,10 @@ class Child:
         question = json.dumps({"call": call, "arguments": arguments}).encode() + b"\n"
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin and stdout  # they are pipes: see above
-        with self._lock, suppress(BrokenPipeError):
-            stdin.write(question)
-            stdin.flush()
         with self._lock:
+            with suppress(BrokenPipeError):  # it ended, which the end of its answers says too
+                stdin.write(question)
+                stdin.flush()
             line = stdout.readline()
         if not line:
             raise ServerFailed(f"servers.{self._module} ended: exit code {self._process.wait()}")
@@ -93,7 +93,8 @@ class Child:
         """Ends the process, and what it keeps, and waits for that."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe:
-                pipe.close()
+                with suppress(BrokenPipeError):  # what it ended before it read
+                    pipe.close()
         self._process.wait()
 
     def __enter__(self) -> Self:
