@@ -16,6 +16,8 @@ import psutil
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["servers.fixtures"]
+
 settings.register_profile("millstream", deadline=None, derandomize=True)
 # To look for more: pytest --hypothesis-profile=explore
 settings.register_profile("explore", deadline=None, max_examples=2000)
