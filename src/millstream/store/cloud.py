@@ -8,10 +8,10 @@ obstore tries each of them again, so that one bad page does not cost all others.
 from __future__ import annotations
 
 import builtins
+import logging
 import os
 import secrets
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar, overload
@@ -35,6 +35,8 @@ from millstream.store.options import Settings, settings
 from millstream.store.place import Remote
 from millstream.store.protocol import Folder, ObjectInfo, Span
 from millstream.store.retry import Retrier
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Explain = Callable[[RequestFailure, int, float], MillstreamError]
@@ -266,8 +268,7 @@ class CloudStore:
             self._noticed = True
             longest = self._settings.retry.seconds
             said = without_secrets(str(failure), self._settings)
-            message = f"{self}: {said}; still trying, for up to {longest:.0f} s a request"
-            warnings.warn(message, RuntimeWarning, stacklevel=6)
+            log.warning("%s: %s; still trying, for up to %.0f s a request", self, said, longest)
 
     def _explain(self, verb: str, key: str) -> Explain:
         def explain(failure: RequestFailure, attempts: int, seconds: float) -> MillstreamError:

@@ -28,6 +28,7 @@ class Kind(Enum):
     PLAIN_HTTP = "the server redirects to an address without TLS"
     NO_RANGES = "the server ignores ranges"
     BEYOND = "the object ends before the bytes that were asked for"
+    UNSUPPORTED = "the server cannot do that"
     THROTTLED = "the server says that there are too many requests"
     SERVER = "the server failed"
     CONNECT = "no connection"
@@ -54,6 +55,7 @@ _CODES = {
     "TokenRefreshRequired": Kind.DENIED,
     "RequestTimeout": Kind.TIMEOUT,
     "SlowDown": Kind.THROTTLED,
+    "NotImplemented": Kind.UNSUPPORTED,
     # Another conditional write to this key is under way, and may yet fail.
     "ConditionalRequestConflict": Kind.SERVER,
 }
@@ -67,6 +69,7 @@ _STATUSES = {
     416: Kind.BEYOND,
     425: Kind.SERVER,
     429: Kind.THROTTLED,
+    501: Kind.UNSUPPORTED,
 }
 _DEBUG = "\n\nDebug source:"
 # In the order in which they are looked for in the client's own description.
@@ -87,6 +90,7 @@ _CLASSES = {
     "PermissionDeniedError": Kind.DENIED,
     "UnauthenticatedError": Kind.DENIED,
     "FileNotFoundError": Kind.MISSING,
+    "NotSupportedError": Kind.UNSUPPORTED,
 }
 
 

@@ -9,6 +9,7 @@ from millstream.errors import (
     ObjectNotFound,
     StorageError,
     StoreUnavailable,
+    UnsupportedError,
 )
 from millstream.store.failures import Kind, RequestFailure
 from millstream.store.options import Settings
@@ -20,6 +21,7 @@ _ERRORS: dict[Kind, type[MillstreamError]] = {
     Kind.CLOCK: AccessDenied,
     Kind.NO_CREDENTIALS: AccessDenied,
     Kind.BEYOND: CorruptData,
+    Kind.UNSUPPORTED: UnsupportedError,
 }
 _CREDENTIALS = {
     "s3": "storage_options (aws_access_key_id, aws_secret_access_key), the AWS_* variables, or "
