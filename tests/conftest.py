@@ -6,6 +6,7 @@ parent has died, or a file named millstream* in the temporary folder or in share
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 import uuid
@@ -15,6 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 from hypothesis import settings
+
+pytest_plugins = ["servers.fixtures"]
 
 settings.register_profile("millstream", deadline=None, derandomize=True)
 # To look for more: pytest --hypothesis-profile=explore
@@ -39,6 +42,7 @@ GRACE_SECONDS = 10
 def no_process_left() -> Iterator[None]:
     """Fails the run if processes that tests started are still alive at its end."""
     yield
+    gc.collect()  # what nobody can reach any more ends its processes
     _, alive = psutil.wait_procs(_started_here(), timeout=GRACE_SECONDS)
     left = [f"{process.pid}: {_command(process)}" for process in alive]
     for process in alive:

@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from millstream.format.codecs.json import Json
     from millstream.reading.dataset import StreamingDataset
+    from millstream.store.walk import walk
     from millstream.torch.loader import StreamingDataLoader
     from millstream.writing.optimize import optimize
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["Json", "StreamingDataLoader", "StreamingDataset", "optimize"]
+__all__ = ["Json", "StreamingDataLoader", "StreamingDataset", "optimize", "walk"]
 
 _HOMES = {
     "Json": "millstream.format.codecs.json",
     "StreamingDataLoader": "millstream.torch.loader",
     "StreamingDataset": "millstream.reading.dataset",
     "optimize": "millstream.writing.optimize",
+    "walk": "millstream.store.walk",
 }
 
 

@@ -57,7 +57,19 @@ class OutputBusy(MillstreamError, BlockingIOError):
 
 
 class StorageError(MillstreamError, OSError):
-    """Reading or writing failed for a reason outside the data: a full disk, missing rights."""
+    """Reading or writing failed for a reason outside the data: a full disk, a wrong bucket."""
+
+
+class ObjectNotFound(StorageError, FileNotFoundError):
+    """A store has no object under this key."""
+
+
+class AccessDenied(StorageError, PermissionError):
+    """A store refuses these credentials, or there are none; says what to check."""
+
+
+class StoreUnavailable(StorageError, ConnectionError):
+    """A store could not be reached, or was too busy, for as long as it was tried."""
 
 
 # Repair or fetch again -----------------------------------------------------------------------
@@ -68,6 +80,10 @@ class CorruptData(MillstreamError, ValueError):
 
 
 # Start again ---------------------------------------------------------------------------------
+
+
+class ForkedStore(MillstreamError, RuntimeError):
+    """A store that goes over the network was used in a process forked from one that had used it."""
 
 
 class WorkerDied(MillstreamError, RuntimeError):

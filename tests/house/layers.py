@@ -15,6 +15,7 @@ LAYERS = {
     "store": 1,
     "execution": 1,
     "cache": 2,
+    "testing": 2,
     "writing": 3,
     "reading": 3,
     "torch": 4,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -45,7 +46,14 @@ def run(folder: Path, source: str, *options: str) -> subprocess.CompletedProcess
     command = [sys.executable, "-c", start + "sys.exit(pytest.main(sys.argv[1:]))", *options]
     command += ["-q", "-p", "no:cacheprovider", "-c", str(folder / "none.ini"), str(folder)]
     (folder / "none.ini").write_text("[pytest]\n", encoding="utf-8")
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    return subprocess.run(
+        command,
+        env={**os.environ, "PYTHONPATH": str(CONFTEST.parent)},  # for the fixtures it names
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+    )
 
 
 @pytest.mark.parametrize("options", [(), ("-n", "1")], ids=["alone", "xdist"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from millstream.format import ChunkTable, bind, builtin
 from millstream.format.codecs import ArrayCodec
 from millstream.reading.cached import CachedChunks
 from millstream.reading.chunks import MappedChunks
+from millstream.reading.fetching.downloads import Wanted
 from millstream.reading.reader import Chunks, Reader, Values
 from millstream.reading.versions import load_version
 from millstream.store import LocalStore
@@ -34,6 +36,32 @@ class CountingStore:
     @property
     def nbytes(self) -> int:
         return sum(stop - start for _, start, stop in self.requests)
+
+
+@dataclass
+class Direct:
+    """A Remote without a process: fills the cache here, piece by piece."""
+
+    store: CountingStore
+    cache: Cache
+
+    def ranges(self, key: str, spans: Any) -> list[bytes]:
+        return [self.store.get(key, span) for span in spans]
+
+    def fill(self, wanted: Wanted) -> bool:
+        size = wanted.size
+
+        def pieces() -> Iterator[bytes]:
+            for start in range(0, size, 3_000):
+                yield self.store.get(wanted.key, (start, min(start + 3_000, size)))
+
+        lease = self.cache.lease(wanted.name, size, pieces)
+        if lease is not None:
+            lease.close()
+        return lease is not None
+
+    def __str__(self) -> str:
+        return str(self.store.store)
 
 
 class Dataset:
@@ -61,7 +89,7 @@ class Dataset:
         self.fields = range(len(codecs))
 
     def chunks(self, cache: Cache, *, verify: bool = True) -> CachedChunks:
-        return CachedChunks(self.store, self.table, cache, verify=verify)
+        return CachedChunks(Direct(self.store, cache), self.table, cache, verify=verify)
 
     def file(self, chunk: int) -> Path:
         return self.local.path(f"chunks/{self.table.name(chunk)}")

@@ -288,8 +288,8 @@ def test_what_lies_there_is_no_dataset(tmp_path: Path, folder: Path) -> None:
             ms.StreamingDataset(place)
     with pytest.raises(errors.DatasetNotFound, match="version 7"):
         ms.StreamingDataset(folder, version=7)
-    with pytest.raises(errors.UnsupportedError, match="s3"):
-        ms.StreamingDataset("s3://bucket/data")
+    with pytest.raises(errors.UsageError, match="ftp://"):
+        ms.StreamingDataset("ftp://bucket/data")
     for options in ({"seed": 1.5}, {"lanes": 0}, {"shuffle_window": -1}, {"subsample": 0}):
         with pytest.raises(errors.UsageError):
             ms.StreamingDataset(folder, **options)  # type: ignore[arg-type]

@@ -61,7 +61,8 @@ def test_an_epoch_fetches_each_chunk_once_and_the_next_nothing(
     assert sum(len(batch["id"]) for batch in loader) == COUNT
     first = loader.stats()
     assert (first.fetched_chunks, first.fetched_bytes) == (10, sizes(folder))
-    assert (first.ranged_requests, first.ranged_bytes) == (0, 0)
+    # Before the first chunk has arrived rows are read by ranges: nobody waits for a whole chunk.
+    assert first.ranged_bytes < sizes(folder)
     assert sum(len(batch["id"]) for batch in loader) == COUNT
     assert loader.coverage().exact
     second = loader.stats() - first

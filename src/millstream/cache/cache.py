@@ -41,7 +41,7 @@ from millstream.cache.locks import SUPPORTED, DiskFull, LockedFile, cache_errors
 from millstream.errors import CorruptData, StorageError, UnsupportedError, UsageError
 
 # Gives the bytes of an object in order, in pieces; called once, consumed as they are written.
-Fetch = Callable[[], Iterable[bytes]]
+Fetch = Callable[[], Iterable[bytes | memoryview]]
 
 
 def default_root() -> Path:

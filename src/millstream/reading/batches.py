@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from millstream.plan import CoverageReport, Plan
+from millstream.reading.ahead import Ahead
 from millstream.reading.run import Run, Shape, covered
 from millstream.reading.stream import Stream
 
@@ -26,11 +27,15 @@ class Batches:
         return self._epoch(self._run.start())
 
     def _epoch(self, plan: Plan) -> Iterator[Any]:
-        for step in range(plan.steps_of(self._run.rank)):
-            positions = plan.positions(step, self._run.rank)
+        rank = self._run.rank
+        order, start = self._run.order, plan.start
+        ahead = Ahead(self._source, order, plan.epoch.number, start, rank=rank, ranks=plan.ranks)
+        for step in range(plan.steps_of(rank)):
+            positions = plan.positions(step, rank)
             read = self._source.read(plan.epoch.rows(positions))
             batch = self._source.rebuild(read.columns())
             self._run.deliver(plan, step, covered(positions, read.taken))
+            ahead.passed(plan.after(step + 1))
             yield batch
         self._run.end(plan)
 

@@ -1,17 +1,15 @@
-"""The chunks of a local dataset, mapped where they lie."""
+"""The chunks of a dataset that is near, mapped where they lie."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from millstream.errors import CorruptData, StorageError
 from millstream.format import ChunkTable, ChunkView
 from millstream.format.keys import chunk_key
 from millstream.reading.reader import Rows
-from millstream.store import LocalStore
-from millstream.store.local import map_file
+from millstream.store import NearStore
 
 # A mapping keeps a descriptor, of which a process often has no more than 1,024; a shuffled
 # window reads a few dozen chunks at a time.
@@ -21,7 +19,7 @@ MAX_OPEN = 256
 class MappedChunks:
     """Opens chunks by their number; keeps the most recently used ones open."""
 
-    def __init__(self, store: LocalStore, table: ChunkTable, *, verify: bool) -> None:
+    def __init__(self, store: NearStore, table: ChunkTable, *, verify: bool) -> None:
         self._store, self._table, self._verify = store, table, verify
         self._open: OrderedDict[int, ChunkView] = OrderedDict()
 
@@ -59,22 +57,22 @@ def listed_view(content: memoryview, table: ChunkTable, chunk: int, *, verify: b
     return view
 
 
-def missing_chunk(store: object, name: str, place: str | Path) -> CorruptData:
+def missing_chunk(store: object, name: str, key: str) -> CorruptData:
     """The error for a chunk that is listed and not there."""
     return CorruptData(
-        f"{store} lists the chunk {name}, but {place} is missing; copy it back, or write the "
+        f"{store} lists the chunk {name}, but {key} is missing there; copy it back, or write the "
         "dataset again"
     )
 
 
-def _map(store: LocalStore, name: str) -> memoryview:
-    path = store.path(chunk_key(name))
+def _map(store: NearStore, name: str) -> memoryview:
+    key = chunk_key(name)
     try:
-        content = map_file(path)
+        content = store.map(key)
     except FileNotFoundError:
-        raise missing_chunk(store, name, path) from None
+        raise missing_chunk(store, name, key) from None
     except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
+        raise StorageError(f"cannot read {store}/{key}: {error.strerror or error}") from error
     if not content:
-        raise CorruptData(f"chunk {name}: {path} is empty")
+        raise CorruptData(f"chunk {name}: {store}/{key} is empty")
     return content

@@ -12,6 +12,7 @@ import numpy as np
 from millstream import interop
 from millstream.cache import default_root
 from millstream.plan import Plan, generator, generator_for_row
+from millstream.reading.ahead import Ahead
 from millstream.reading.arguments import as_indices, as_names, check_order
 from millstream.reading.batches import Batches
 from millstream.reading.decoding import Decode
@@ -21,7 +22,7 @@ from millstream.reading.run import Shape, check_rank, drops_last
 from millstream.reading.source import Reading, Source
 from millstream.reading.stream import Stream
 from millstream.reading.transforms import MakeRng, Transform, Transforms
-from millstream.store import open_place
+from millstream.store import LocalStore, MemoryStore, NearStore, Store, open_store
 from millstream.units import parse_size
 
 # The rows that plain iteration reads at a time.
@@ -84,6 +85,7 @@ class StreamingDataset:
         decode: Mapping[str, Decode] | None = None,
         fields: Sequence[str] | None = None,
         version: int | None = None,
+        storage_options: Mapping[str, object] | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         max_cache_size: int | str = "100GB",
         lanes: int | None = None,
@@ -101,9 +103,10 @@ class StreamingDataset:
             allow_pickle=allow_pickle,
             verify=verify,
         )
-        store = open_place(input_dir)
+        store = open_store(input_dir, storage_options)
         root = default_root() if cache_dir is None else Path(cache_dir).expanduser()
-        place = FetchedStore(store, root, cache_bytes) if store.far else store
+        near = _near(store)
+        place = FetchedStore(store, root, cache_bytes) if near is None else near
         self._stream = Stream(
             source=Source(place, version, reading),
             seed=seed,
@@ -182,11 +185,14 @@ class StreamingDataset:
         drops = drops_last(self.drop_last, share.ranks)
         whole = len(self) - (len(self) % share.ranks if drops else 0)
         mine = range(share.rank, whole, share.ranks)[share.worker :: share.workers]
-        order = self._stream.order(share.ranks).epoch(epoch)
+        order, source = self._stream.order(share.ranks), self._stream.source
+        ahead = Ahead(source, order, epoch, 0, rank=share.rank, ranks=share.ranks)
+        lined_up = order.epoch(epoch)
         for start in range(0, len(mine), BLOCK_ROWS):
             block = mine[start : start + BLOCK_ROWS]
             positions = np.arange(block.start, block.stop, block.step, dtype=np.int64)
-            yield from self._samples_at(epoch, positions, order.rows(positions))[0]
+            yield from self._samples_at(epoch, positions, lined_up.rows(positions))[0]
+            ahead.passed(block.stop)
 
     def set_epoch(self, epoch: int) -> None:
         """The next `iter` gives this epoch.
@@ -241,6 +247,13 @@ class StreamingDataset:
             f"{manifest.nbytes / 1e6:,.1f} MB in {len(manifest.chunks):,} chunks, "
             f"version {manifest.version}, fields {{{fields}}})"
         )
+
+
+def _near(store: Store) -> NearStore | None:
+    """The store if its objects are read where they lie."""
+    if isinstance(store, LocalStore):
+        return None if store.far else store
+    return store if isinstance(store, MemoryStore) else None
 
 
 # For the loader, and not for users of a dataset ----------------------------------------------

@@ -20,7 +20,7 @@ from millstream.reading.fetching.client import FetchedStore
 from millstream.reading.fetching.prefetch import Need
 from millstream.reading.reader import Array, Reader, Rows, Values
 from millstream.reading.versions import load_version
-from millstream.store import LocalStore
+from millstream.store import NearStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Reading:
 
 
 # Where a dataset lies: its files are read there, or fetched from there.
-Place = LocalStore | FetchedStore
+Place = NearStore | FetchedStore
 
 
 class Source:
@@ -102,6 +102,11 @@ class Source:
             return ReadStats()
         chunks, nbytes = self.place.fetched()
         return ReadStats(fetched_chunks=chunks, fetched_bytes=nbytes)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether chunks are read where they lie."""
+        return self._cached is None
 
     def follow(self, epochs: Iterable[Epoch], rank: int, ranks: int) -> None:
         """Has what is far away fetched ahead of a rank that goes through these epochs.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from millstream.errors import CorruptData, DatasetNotFound
 from millstream.format import Manifest, Tombstone, read_version, version_digest
 from millstream.format.keys import LATEST, version_key
-from millstream.store import ReadableStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -19,11 +19,18 @@ class Version:
     digest: str
 
 
+class Wholes(Protocol):
+    """Where versions lie."""
+
+    def get(self, key: str, /) -> bytes:
+        """An object's bytes; raises FileNotFoundError."""
+
+
 # What lies in the place of a version; None: nothing does.
 Past = Version | Tombstone | CorruptData | None
 
 
-def load_version(store: ReadableStore, number: int | None = None) -> Version:
+def load_version(store: Wholes, number: int | None = None) -> Version:
     """A version by its number, or the newest; raises DatasetNotFound or CorruptData.
 
     The newest is found without listing: from the hint `latest`, or from 1, upwards as long as
@@ -51,7 +58,7 @@ def load_version(store: ReadableStore, number: int | None = None) -> Version:
             )
 
 
-def history(store: ReadableStore, newest: int) -> Iterator[tuple[int, Past]]:
+def history(store: Wholes, newest: int) -> Iterator[tuple[int, Past]]:
     """What lies in the places of all versions up to a number, the newest first."""
     for number in range(newest, 0, -1):
         content = _content(store, number)
@@ -68,14 +75,14 @@ def _parsed(content: bytes, number: int) -> Version | Tombstone | CorruptData:
     return Version(manifest=found, digest=version_digest(content))
 
 
-def _content(store: ReadableStore, number: int) -> bytes | None:
+def _content(store: Wholes, number: int) -> bytes | None:
     try:
         return store.get(version_key(number))
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
-def _hint(store: ReadableStore) -> int:
+def _hint(store: Wholes) -> int:
     """A version that is or was the newest, at least 1. A hint that is lost or wrong only costs."""
     try:
         text = store.get(LATEST).decode("ascii", "replace").strip()
@@ -85,7 +92,7 @@ def _hint(store: ReadableStore) -> int:
     return hinted if hinted > 0 and _content(store, hinted) is not None else 1
 
 
-def _not_found(store: ReadableStore, number: int) -> str:
+def _not_found(store: Wholes, number: int) -> str:
     if number > 1:
         return f"{store} has no version {number}"
     return (

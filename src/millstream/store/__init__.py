@@ -1,21 +1,32 @@
 """Bytes by key: the only place where datasets touch a disk or a network."""
 
 from millstream.store.local import LocalStore
-from millstream.store.place import open_place
+from millstream.store.memory import MemoryStore
+from millstream.store.place import open_place, open_store
 from millstream.store.protocol import (
-    DeletingStore,
+    Folder,
     ListingStore,
+    NearStore,
     ObjectInfo,
     ReadableStore,
+    Span,
     Store,
+    WritableStore,
 )
+from millstream.store.retry import Retry
 
 __all__ = [
-    "DeletingStore",
+    "Folder",
     "ListingStore",
     "LocalStore",
+    "MemoryStore",
+    "NearStore",
     "ObjectInfo",
     "ReadableStore",
+    "Retry",
+    "Span",
     "Store",
+    "WritableStore",
     "open_place",
+    "open_store",
 ]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import mmap
 import os
 import secrets
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from millstream.errors import MillstreamError, StorageError
-from millstream.store.protocol import ObjectInfo
+from millstream.errors import CorruptData, MillstreamError, StorageError
+from millstream.store.keys import check_key
+from millstream.store.protocol import Folder, ObjectInfo, Span
 
 BLOCK_BYTES = 1 << 20
 
@@ -33,23 +37,33 @@ class LocalStore:
         return f"local:{self.root}" if self.far else str(self.root)
 
     def path(self, key: str) -> Path:
-        """The file of a key."""
-        return self.root / key
+        """The file of a key; raises UsageError for one that leads out of the folder."""
+        return self.root / check_key(key)
 
-    def get(self, key: str, span: tuple[int, int] | None = None) -> bytes:
+    def get(self, key: str, span: Span | None = None) -> bytes:
         """An object's bytes, or some of them; raises FileNotFoundError."""
-        if span is None:
-            return self.path(key).read_bytes()
-        with self.path(key).open("rb", buffering=0) as file:
-            return _read(file.fileno(), *span)
+        start, stop = span or (0, sys.maxsize)
+        with self._open(key) as file:
+            content = _read(file.fileno(), start, stop)
+        if span and len(content) < stop - start:
+            raise CorruptData(
+                f"{self.path(key)} ends too early: bytes {start} to {stop} were asked for, only "
+                f"{len(content)} of them are there; write or copy this file again"
+            )
+        return content
+
+    def map(self, key: str) -> memoryview:
+        """An object's bytes where they lie; raises FileNotFoundError."""
+        return map_file(self.path(key))
+
+    def size(self, key: str) -> int:
+        """An object's length in bytes; raises FileNotFoundError."""
+        with self._open(key) as file:
+            return os.fstat(file.fileno()).st_size
 
     def put(self, key: str, content: bytes) -> None:
         """Makes or replaces an object by renaming a complete file."""
-        path = self.path(key)
-        with storage_errors(path):
-            temporary = self._write(path, content)
-            temporary.replace(path)
-            _sync_folder(path.parent)
+        self._put(key, [content])
 
     def put_if_absent(self, key: str, content: bytes) -> bool:
         """Makes an object by link(2) of a complete file; False if there is one already.
@@ -58,7 +72,7 @@ class LocalStore:
         """
         path = self.path(key)
         with storage_errors(path):
-            temporary = self._write(path, content)
+            temporary = self._write(path, [content])
             try:
                 os.link(temporary, path)
             except FileExistsError:
@@ -79,17 +93,23 @@ class LocalStore:
             file.replace(target)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """The files below `prefix`, a folder's key with its slash, or "" for all."""
-        for folder, _, names in os.walk(self.path(prefix)):
-            for name in names:
-                path = Path(folder, name)
-                with suppress(FileNotFoundError):  # gone meanwhile
-                    state = path.stat()
-                    yield ObjectInfo(
-                        key=path.relative_to(self.root).as_posix(),
-                        size=state.st_size,
-                        modified=state.st_mtime,
-                    )
+        """The files below `prefix`, a folder's key with its slash, or "" for all, sorted."""
+        paths = (
+            Path(folder, name) for folder, _, names in os.walk(self.root / prefix) for name in names
+        )
+        found = [info for path in paths if (info := self._info(path)) is not None]
+        return iter(sorted(found, key=lambda info: info.key))
+
+    def folder(self, prefix: str) -> Folder:
+        """The files and folders directly below `prefix`; links to folders are not followed."""
+        folders, objects = [], []
+        with suppress(FileNotFoundError), os.scandir(self.root / prefix) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.name)
+                elif entry.is_file() and (info := self._info(Path(entry.path))) is not None:
+                    objects.append(info)
+        return Folder(folders=sorted(folders), objects=sorted(objects, key=lambda info: info.key))
 
     def delete(self, key: str) -> None:
         """Removes an object; there may be none."""
@@ -104,10 +124,21 @@ class LocalStore:
 
         A bad sector is an OSError here, where a mapping would kill the process.
         """
-        block = memoryview(bytearray(BLOCK_BYTES))
-        with self.path(key).open("rb", buffering=0) as file:
-            while count := file.readinto(block):
-                yield block[:count]
+        with self._open(key) as file:
+            yield from _blocks(file)
+
+    def put_file(self, key: str, path: str | os.PathLike[str]) -> None:
+        """Makes or replaces an object by renaming a complete copy of a file."""
+        with Path(path).open("rb", buffering=0) as file:
+            self._put(key, _blocks(file))
+
+    def copy(self, key: str, to: str) -> None:
+        """Makes or replaces the object `to` from another."""
+        with self._open(key):  # which says what is missing
+            self.put_file(to, self.path(key))
+
+    def check_conditional_put(self) -> None:
+        """link(2) sees to it that one wins, on every file system that has it."""
 
     def sync_names(self, folder: str) -> None:
         """Waits until the names of the objects below `folder` are on the disk."""
@@ -115,10 +146,33 @@ class LocalStore:
             _sync_folder(self.path(folder))
             _sync_folder(self.root)
 
-    def _write(self, path: Path, content: bytes) -> Path:
+    def _open(self, key: str) -> io.FileIO:
+        path = self.path(key)
+        try:
+            return path.open("rb", buffering=0)
+        except (IsADirectoryError, NotADirectoryError):
+            # A folder is no object, and what lies below a file is none either.
+            missing = errno.ENOENT
+            raise FileNotFoundError(missing, os.strerror(missing), str(path)) from None
+
+    def _info(self, path: Path) -> ObjectInfo | None:
+        try:
+            state = path.stat()
+        except FileNotFoundError:  # gone meanwhile, or a link that leads nowhere
+            return None
+        key = path.relative_to(self.root).as_posix()
+        return ObjectInfo(key=key, size=state.st_size, modified=state.st_mtime)
+
+    def _put(self, key: str, pieces: Iterable[bytes | memoryview]) -> None:
+        path = self.path(key)
+        with storage_errors(path):
+            self._write(path, pieces).replace(path)
+            _sync_folder(path.parent)
+
+    def _write(self, path: Path, pieces: Iterable[bytes | memoryview]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = (self.temporary or path.parent) / f".new-{secrets.token_hex(8)}"
-        write_synced(temporary, [content])
+        write_synced(temporary, pieces)
         return temporary
 
 
@@ -138,9 +192,18 @@ def write_synced(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
             raise
 
 
+def _blocks(file: io.FileIO) -> Iterator[memoryview]:
+    """A file's bytes, block by block, each good until the next is asked for."""
+    block = memoryview(bytearray(BLOCK_BYTES))
+    while count := file.readinto(block):
+        yield block[:count]
+
+
 def _read(descriptor: int, start: int, stop: int) -> bytes:
     """The bytes of a file from start up to stop, or up to its end."""
     pieces = []
+    size = os.fstat(descriptor).st_size
+    stop = min(stop, size)
     # One pread gives at most 2 GiB.
     while start < stop and (piece := os.pread(descriptor, stop - start, start)):
         pieces.append(piece)

@@ -10,7 +10,9 @@ from typing import Any
 from millstream.errors import UsageError
 from millstream.execution import Crew
 from millstream.plan import Plan
+from millstream.reading.ahead import Ahead
 from millstream.reading.cached import ReadStats
+from millstream.reading.dataset import stream_of
 from millstream.reading.run import Run
 from millstream.reading.steps import Made, Maker, Step, WorkerStart, make_here
 
@@ -33,8 +35,19 @@ class Engine:
     ) -> None:
         self._maker, self._workers, self._ahead = maker, workers, ahead
         self._persistent, self._timeout, self._init_fn = persistent, timeout, init_fn
-        self.stats = ReadStats()  # of all batches that were handed out
+        self.source = stream_of(maker.dataset).source
+        self._read = ReadStats()  # of all batches that were handed out
+        self._fetched_before = self.source.fetched()
         self._kept: _Kept | None = None
+
+    @property
+    def stats(self) -> ReadStats:
+        """What the batches so far have cost, and the chunks that were fetched for them."""
+        return self._read + self.source.fetched() - self._fetched_before
+
+    def count(self, stats: ReadStats) -> None:
+        """A batch that cost this was handed out."""
+        self._read += stats
 
     def batches(self, run: Run, plan: Plan) -> Iterator[Made]:
         """The batches of a plan of a run; closing the iterator ends workers that are not kept."""
@@ -89,6 +102,14 @@ class EpochIterator(Iterator[Any]):
     def __init__(self, run: Run, engine: Engine, pin: Callable[[Any], Any] | None) -> None:
         self._run, self._engine, self._pin = run, engine, pin
         self._plan = run.start()
+        self._ahead = Ahead(
+            engine.source,
+            run.order,
+            self._plan.epoch.number,
+            self._plan.start,
+            rank=run.rank,
+            ranks=self._plan.ranks,
+        )
         self._made = enumerate(made := engine.batches(run, self._plan))
         self._close = made.close  # type: ignore[attr-defined]
         self._superseded = False
@@ -106,7 +127,8 @@ class EpochIterator(Iterator[Any]):
             raise
         batch = made.batch if self._pin is None else self._pin(made.batch)
         self._run.deliver(self._plan, step, made.taken)
-        self._engine.stats += made.stats
+        self._engine.count(made.stats)
+        self._ahead.passed(self._plan.after(step + 1))
         return batch
 
     def supersede(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from millstream.errors import CorruptData, UnsupportedError
 from millstream.format import Manifest, Tombstone, read_version, version_digest
 from millstream.format.keys import LATEST, run_key, version_of
-from millstream.store import ListingStore, ObjectInfo, Store
+from millstream.store import ListingStore, ObjectInfo, ReadableStore
 
 _ASIDE = re.compile(r"versions/[0-9]{12}\.damaged(-[0-9]+)?")
 _BESIDE = re.compile(r"(versions/[0-9]{12})\.json")
@@ -87,7 +87,7 @@ def _version(content: bytes, number: int, place: str) -> Manifest | Tombstone | 
         ) from None
 
 
-def _latest(store: Store) -> int:
+def _latest(store: ReadableStore) -> int:
     try:
         text = store.get(LATEST).decode("ascii", "replace").strip()
     except FileNotFoundError:
@@ -108,7 +108,7 @@ class RunRecord:
     libraries: dict[str, Any]
 
 
-def run_record(store: Store, job: str) -> RunRecord | None:
+def run_record(store: ReadableStore, job: str) -> RunRecord | None:
     """The record of a job, by its digest in hex; None if there is none that can be read."""
     try:
         record = json.loads(store.get(run_key(job)))

@@ -15,7 +15,7 @@ from itertools import compress
 from millstream.errors import CorruptData, DatasetNotFound, UsageError
 from millstream.format import Manifest, Tombstone
 from millstream.format.keys import chunk_of, version_key
-from millstream.store import DeletingStore, LocalStore, ObjectInfo
+from millstream.store import LocalStore, ObjectInfo, Store
 from millstream.writing.commit import version_summary
 from millstream.writing.folder import unfinished
 from millstream.writing.inventory import Inventory, take_inventory
@@ -113,7 +113,7 @@ def _is_unneeded(key: str, needed: set[str]) -> bool:
     return name not in needed if name else _LEFTOVER.fullmatch(key) is not None
 
 
-def _apply(store: DeletingStore, pruning: Pruning) -> None:
+def _apply(store: Store, pruning: Pruning) -> None:
     """Tombstones first, each the last thing of its version: killed in between, no version is left
     that lacks a chunk, and the next call does the rest."""
     for tombstone in pruning.tombstones:

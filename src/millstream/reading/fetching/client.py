@@ -13,7 +13,7 @@ import secrets
 import socket
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,7 @@ class FetchedStore:
         self._place = pickle.dumps((store, root, limit))
         self._lock, self._pid = threading.Lock(), os.getpid()
         self._connection: socket.socket | None = None
+        self._end_connection: Callable[[], object] = lambda: None
         self._fetcher = our_fetcher() if address is None else None
         self._address = self._fetcher.address if self._fetcher else address
 
@@ -94,10 +95,8 @@ class FetchedStore:
     def __str__(self) -> str:
         return str(self._store)
 
-    def get(self, key: str, span: tuple[int, int] | None = None) -> bytes | memoryview:
-        """An object's bytes, or some of them."""
-        if span is not None:
-            return self.ranges(key, [span])[0]
+    def get(self, key: str) -> bytes:
+        """An object's bytes."""
         content: bytes = self._ask("get", key)
         return content
 
@@ -133,9 +132,8 @@ class FetchedStore:
 
     def close(self) -> None:
         """Ends the connection."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._connection = None
+        self._end_connection()
 
     def _ask(self, *request: Any, answered: bool = True) -> Any:
         if self._pid != os.getpid():  # a fork: the connection is its parent's
@@ -159,6 +157,7 @@ class FetchedStore:
             connection = _connected(self._address)
         if connection is None:
             raise StorageError(f"{self}: the process that fetches its chunks does not answer")
+        self._end_connection = weakref.finalize(self, connection.close)
         self._exchange(connection, ("place", self._place), answered=True)
         return connection
 

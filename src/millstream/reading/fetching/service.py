@@ -135,6 +135,7 @@ class _Reader:
 
     def do_ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> list[bytes | memoryview]:
         pieces = self._known.downloads.ranges(key, spans)
+        # A buffer of the client's own is not copied into the pickle, but sent beside it.
         return [pickle.PickleBuffer(piece) for piece in pieces]  # type: ignore[misc]
 
     def do_fill(self, wanted: Wanted) -> bool:

@@ -1,0 +1,32 @@
+"""Keeps what fetches ahead of a stream told how far the stream is."""
+
+from __future__ import annotations
+
+from millstream.plan import Order
+from millstream.reading.source import Source
+
+# It is told about so often a chunk.
+TELLS_A_CHUNK = 8
+
+
+class Ahead:
+    """Has the chunks fetched that a rank needs from a position of an epoch on, beyond its end too.
+
+    Does nothing where the chunks are near.
+    """
+
+    def __init__(
+        self, source: Source, order: Order, epoch: int, start: int, *, rank: int, ranks: int
+    ) -> None:
+        self._source = source
+        self._stride = max(1, order.length // max(1, TELLS_A_CHUNK * len(order.chunk_rows)))
+        self._next = start
+        if not source.is_near:
+            source.follow([order.epoch(epoch), order.epoch(epoch + 1)], rank, ranks)
+            self.passed(start)
+
+    def passed(self, position: int) -> None:
+        """All positions of the epoch before this one were read."""
+        if not self._source.is_near and position >= self._next:
+            self._source.passed(position)
+            self._next = position + self._stride
