@@ -56,7 +56,7 @@ class _Proxy:
         self.recorder = Recorder()
         self._chooser = Chooser(seed)
         self._released = asyncio.Event()
-        self._clients: set[asyncio.StreamWriter] = set()
+        self._clients: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
         self._server: asyncio.Server | None = None
         self.port = 0
 
@@ -78,8 +78,11 @@ class _Proxy:
         if self._server is not None:
             self._server.close()
             self._server = None
-        for writer in self._clients:
-            reset(writer)
+        for writer, task in self._clients.items():
+            if not writer.is_closing():
+                reset(writer)
+            if task is not None:
+                task.cancel()
         if seconds is not None:
             self._rising = asyncio.get_running_loop().create_task(self._up_after(seconds))
 
@@ -94,7 +97,7 @@ class _Proxy:
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.transport.set_write_buffer_limits(0)  # drain: all is in the kernel's hands
         upstream = Upstream(self._host, self._port)
-        self._clients.add(writer)
+        self._clients[writer] = asyncio.current_task()
         try:
             while (head := await wire.read_head(reader)) is not None:
                 request = Request.of(head.method, head.target, head.get("range"))
@@ -107,7 +110,7 @@ class _Proxy:
         except (Cut, OSError, asyncio.IncompleteReadError):
             pass  # one of the two sides is gone
         finally:
-            self._clients.discard(writer)
+            del self._clients[writer]
             upstream.close()
             writer.close()
 
