@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from collections.abc import Awaitable, Callable, Sequence
 
 from servers import wire
@@ -22,7 +20,6 @@ from servers.faults import (
 from servers.tally import Request
 
 IDLE_SECONDS = 2  # a connection to the server behind is not used again after that
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for 0 seconds
 
 
 class Cut(Exception):
@@ -81,7 +78,7 @@ class Exchange:
             answer = await self._answer(reader)
             if isinstance(fault, LoseAnswer):
                 await sending
-                self._cut(fault, reset)
+                self._cut(fault, wire.reset)
             await self._relay(reader, answer, fault)
             # Else it was answered before it was asked in full.
             complete = sending.done() and not sending.exception()
@@ -106,7 +103,7 @@ class Exchange:
                 await self._refuse(fault)
                 return True
             case Reset(after=None):
-                self._cut(fault, reset)
+                self._cut(fault, wire.reset)
             case Stall(after=None):
                 self._request.fault = "Stall"
                 await self._pause(fault.seconds)
@@ -173,7 +170,7 @@ class Exchange:
                 if done <= after < done + len(piece):
                     await self._pass(piece[: after - done], answer)
                     if not isinstance(fault, Stall):
-                        self._cut(fault, reset if isinstance(fault, Reset) else _close)
+                        self._cut(fault, wire.reset if isinstance(fault, Reset) else _close)
                     self._request.fault = "Stall"
                     await self._pause(fault.seconds)
                     return [piece[after - done :]]
@@ -196,12 +193,6 @@ class Exchange:
         self._request.fault = type(fault).__name__
         how(self._writer)
         raise Cut
-
-
-def reset(writer: asyncio.StreamWriter) -> None:
-    sock = writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-    writer.transport.abort()
 
 
 def _close(writer: asyncio.StreamWriter) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from servers import wire
 from servers.control import serve
-from servers.exchange import Cut, Exchange, Upstream, reset
+from servers.exchange import Cut, Exchange, Upstream
 from servers.faults import Chooser, Fault, from_json, to_json
 from servers.process import HOST
 from servers.tally import Counting, Recorder, Request
@@ -80,7 +80,7 @@ class _Proxy:
             self._server = None
         for writer, task in self._clients.items():
             if not writer.is_closing():
-                reset(writer)
+                wire.reset(writer)
             if task is not None:
                 task.cancel()
         if seconds is not None:
