@@ -58,6 +58,7 @@ class _Proxy:
         self._released = asyncio.Event()
         self._clients: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
         self._server: asyncio.Server | None = None
+        self._rising: asyncio.Task[None] | None = None
         self.port = 0
 
     def do(self, faults: Sequence[Mapping[str, Any]]) -> None:
@@ -83,11 +84,13 @@ class _Proxy:
                 wire.reset(writer)
             if task is not None:
                 task.cancel()
+        if self._rising is not None:
+            self._rising.cancel()
         if seconds is not None:
             self._rising = asyncio.get_running_loop().create_task(self._up_after(seconds))
 
     async def _up_after(self, seconds: float) -> None:
-        await self._pause(seconds)
+        await asyncio.sleep(seconds)
         await self.up()
 
     async def _pause(self, seconds: float | None) -> None:
