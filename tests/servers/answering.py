@@ -50,9 +50,16 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
+    """The body is these bytes or that part of a file."""
+
     status: int = 200
-    body: bytes | Span = b""
+    body: bytes = b""
+    file: Span | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def length(self) -> int:
+        return len(self.body if self.file is None else self.file)
 
 
 Reply = Callable[[Asked], Answer]
@@ -88,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, answer: Answer, request: Request) -> None:
         self.send_response(answer.status)
-        headers = {"Content-Length": str(len(answer.body)), **answer.headers}
+        headers = {"Content-Length": str(answer.length), **answer.headers}
         if answer.status in (204, 304):
             del headers["Content-Length"]
         for name, value in headers.items():
@@ -97,11 +104,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             return
         # Before the client has it, and can ask for the tally.
-        request.bytes_out = len(answer.body)
-        if isinstance(answer.body, bytes):
+        request.bytes_out = answer.length
+        if answer.file is None:
             self.wfile.write(answer.body)
-        elif answer.body:
-            self._send_file(answer.body, request)
+        elif answer.length:  # sendfile takes 0 for all
+            self._send_file(answer.file, request)
 
     def _send_file(self, span: Span, request: Request) -> None:
         with span.path.open("rb") as file:

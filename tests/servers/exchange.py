@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
 
 from servers import wire
 from servers.faults import (
@@ -22,7 +21,6 @@ from servers.faults import (
 from servers.tally import Request
 
 IDLE_SECONDS = 2  # a connection to the server behind is not used again after that
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for 0 seconds
 
 
 class Cut(Exception):
@@ -35,26 +33,24 @@ class Upstream:
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
         self._used = 0.0
-        self._writer: asyncio.StreamWriter | None = None
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def streams(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        now = asyncio.get_running_loop().time()
-        if self._writer is None or self._reader.at_eof() or now - self._used > IDLE_SECONDS:
+        idle = asyncio.get_running_loop().time() - self._used
+        if self._streams and (self._streams[0].at_eof() or idle > IDLE_SECONDS):
             self.close()
-            self._reader, self._writer = await asyncio.open_connection(
-                *self._address, limit=wire.BUFFER
-            )
-        self._used = now
-        return self._reader, self._writer
+        if not self._streams:
+            self._streams = await asyncio.open_connection(*self._address, limit=wire.BUFFER)
+        return self._streams
 
     def done(self) -> None:
         """An exchange has ended well."""
         self._used = asyncio.get_running_loop().time()
 
     def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        if self._streams:
+            self._streams[1].close()
+            self._streams = None
 
 
 class Exchange:
@@ -81,7 +77,7 @@ class Exchange:
             answer = await self._answer(reader)
             if isinstance(fault, LoseAnswer):
                 await sending
-                self._cut(fault, reset)
+                self._cut(fault, wire.reset)
             await self._relay(reader, answer, fault)
             # Else it was answered before it was asked in full.
             complete = sending.done() and not sending.exception()
@@ -106,7 +102,7 @@ class Exchange:
                 await self._refuse(fault)
                 return True
             case Reset(after=None):
-                self._cut(fault, reset)
+                self._cut(fault, wire.reset)
             case Stall(after=None):
                 self._request.fault = "Stall"
                 await self._pause(fault.seconds)
@@ -153,33 +149,38 @@ class Exchange:
         self._write(answer.encode())
         done = 0
         async for piece in wire.answer_body(reader, answer, self._head.method):
-            for part in await self._hurt(piece, done, answer, fault):
-                await self._pass(part, answer)
+            await self._pass(await self._hurt(piece, done, answer, fault), answer)
             done += len(piece)
         self._write(wire.end(answer) if self._head.method != "HEAD" else b"")
         await self._writer.drain()
 
-    async def _hurt(
-        self, piece: bytes, done: int, answer: wire.Head, fault: Fault | None
-    ) -> Sequence[bytes]:
-        """What to pass on of a piece of the body, after what has been done of it already."""
+    async def _hurt(self, piece: bytes, done: int, answer: wire.Head, fault: Fault | None) -> bytes:
+        """What is left to pass on of a piece of the body, so many bytes after its start."""
         match fault:
-            case Flip(at=at):
-                place = (at % answer.length if answer.length else at) - done
+            case Flip():
+                place = (fault.at % answer.length if answer.length else fault.at) - done
                 if 0 <= place < len(piece):
                     self._request.fault = "Flip"
-                    return [piece[:place], bytes([piece[place] ^ 0xFF]), piece[place + 1 :]]
-            case Reset(after=int(after)) | Truncate(after=after) | Stall(after=int(after)):
-                if done <= after < done + len(piece):
-                    await self._pass(piece[: after - done], answer)
-                    if not isinstance(fault, Stall):
-                        self._cut(fault, reset if isinstance(fault, Reset) else _close)
-                    self._request.fault = "Stall"
-                    await self._pause(fault.seconds)
-                    return [piece[after - done :]]
-            case Slow(rate=float(rate) | int(rate)):
-                await self._pause(len(piece) / rate)
-        return [piece]
+                    return piece[:place] + bytes([piece[place] ^ 0xFF]) + piece[place + 1 :]
+            case Reset() | Truncate() | Stall():
+                if fault.after is not None and 0 <= fault.after - done < len(piece):
+                    await self._pass(piece[: fault.after - done], answer)
+                    await self._stop(fault)
+                    return piece[fault.after - done :]
+            case Slow():
+                if fault.rate is not None:
+                    await self._pause(len(piece) / fault.rate)
+        return piece
+
+    async def _stop(self, fault: Reset | Truncate | Stall) -> None:
+        match fault:
+            case Reset():
+                self._cut(fault, wire.reset)
+            case Truncate():
+                self._cut(fault, _close)
+            case Stall():
+                self._request.fault = "Stall"
+                await self._pause(fault.seconds)
 
     async def _pass(self, piece: bytes, answer: wire.Head) -> None:
         if piece:
@@ -192,16 +193,10 @@ class Exchange:
             raise ConnectionResetError("the client is gone")
         self._writer.write(data)
 
-    def _cut(self, fault: Fault, how: Callable[[asyncio.StreamWriter], None]) -> None:
+    def _cut(self, fault: Fault, how: Callable[[asyncio.StreamWriter], None]) -> NoReturn:
         self._request.fault = type(fault).__name__
         how(self._writer)
         raise Cut
-
-
-def reset(writer: asyncio.StreamWriter) -> None:
-    sock = writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-    writer.transport.abort()
 
 
 def _close(writer: asyncio.StreamWriter) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from servers import wire
 from servers.control import serve
-from servers.exchange import Cut, Exchange, Upstream, reset
+from servers.exchange import Cut, Exchange, Upstream
 from servers.faults import Chooser, Fault, from_json, to_json
 from servers.process import HOST
 from servers.tally import Counting, Recorder, Request
@@ -56,8 +56,9 @@ class _Proxy:
         self.recorder = Recorder()
         self._chooser = Chooser(seed)
         self._released = asyncio.Event()
-        self._clients: set[asyncio.StreamWriter] = set()
+        self._clients: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
         self._server: asyncio.Server | None = None
+        self._rising: asyncio.Task[None] | None = None
         self.port = 0
 
     def do(self, faults: Sequence[Mapping[str, Any]]) -> None:
@@ -78,13 +79,18 @@ class _Proxy:
         if self._server is not None:
             self._server.close()
             self._server = None
-        for writer in self._clients:
-            reset(writer)
+        for writer, task in self._clients.items():
+            if not writer.is_closing():
+                wire.reset(writer)
+            if task is not None:
+                task.cancel()
+        if self._rising is not None:
+            self._rising.cancel()
         if seconds is not None:
             self._rising = asyncio.get_running_loop().create_task(self._up_after(seconds))
 
     async def _up_after(self, seconds: float) -> None:
-        await self._pause(seconds)
+        await asyncio.sleep(seconds)
         await self.up()
 
     async def _pause(self, seconds: float | None) -> None:
@@ -94,7 +100,7 @@ class _Proxy:
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.transport.set_write_buffer_limits(0)  # drain: all is in the kernel's hands
         upstream = Upstream(self._host, self._port)
-        self._clients.add(writer)
+        self._clients[writer] = asyncio.current_task()
         try:
             while (head := await wire.read_head(reader)) is not None:
                 request = Request.of(head.method, head.target, head.get("range"))
@@ -107,7 +113,7 @@ class _Proxy:
         except (Cut, OSError, asyncio.IncompleteReadError):
             pass  # one of the two sides is gone
         finally:
-            self._clients.discard(writer)
+            del self._clients[writer]
             upstream.close()
             writer.close()
 

@@ -57,12 +57,12 @@ def file_answer(path: Path, asked: Message, etag: str | None = None) -> Answer:
     part = asked_part(asked.get("Range", ""), state.st_size)
     if part is None:
         whole = Span(path=path, start=0, stop=state.st_size)
-        return Answer(body=whole, headers=headers)
+        return Answer(file=whole, headers=headers)
     start, stop = part
     if start >= stop:
         return Answer(status=416, headers={"Content-Range": f"bytes */{state.st_size}"})
     headers["Content-Range"] = f"bytes {start}-{stop - 1}/{state.st_size}"
-    return Answer(status=206, body=Span(path=path, start=start, stop=stop), headers=headers)
+    return Answer(status=206, file=Span(path=path, start=start, stop=stop), headers=headers)
 
 
 def asked_part(header: str, size: int) -> tuple[int, int] | None:

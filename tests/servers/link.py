@@ -15,6 +15,7 @@ import sys
 import threading
 from urllib.parse import urlsplit
 
+from servers import wire
 from servers.control import serve
 from servers.process import HOST, Child
 
@@ -94,7 +95,7 @@ class _Way:
                 writer.write(piece)
                 await writer.drain()
         if piece is None:
-            writer.transport.abort()
+            wire.reset(writer)
         else:
             writer.write_eof()
 
@@ -119,7 +120,7 @@ class _Forwarder:
         try:
             there, back = await asyncio.open_connection(*self._address, limit=2 * PIECE)
         except OSError:
-            writer.transport.abort()
+            wire.reset(writer)
             return
         up = _Way(self.up, open_at, self._window)
         down = _Way(self.down, 0, self._window)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-import select
+import selectors
 import socket
 import subprocess
 import sys
@@ -60,6 +60,8 @@ class Child:
                 stderr=stderr,
                 start_new_session=True,
             )
+        assert self._process.stdin and self._process.stdout  # pipes, as asked
+        self._questions, self._answers = self._process.stdin, self._process.stdout
         self._module = module
         self._lock = threading.Lock()
 
@@ -69,19 +71,18 @@ class Child:
 
     def ended_within(self, seconds: float) -> bool:
         """Whether the process ends in that time; waits no longer than it lives."""
-        readable, _, _ = select.select([self._process.stdout], [], [], seconds)
-        return bool(readable)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._answers, selectors.EVENT_READ)
+            return bool(selector.select(seconds))
 
     def ask(self, call: str, **arguments: object) -> Any:
         """What the call returns over there; raises ServerFailed with what it raised."""
         question = json.dumps({"call": call, "arguments": arguments}).encode() + b"\n"
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin and stdout  # they are pipes: see above
         with self._lock:
             with suppress(BrokenPipeError):  # it ended, which the end of its answers says too
-                stdin.write(question)
-                stdin.flush()
-            line = stdout.readline()
+                self._questions.write(question)
+                self._questions.flush()
+            line = self._answers.readline()
         if not line:
             raise ServerFailed(f"servers.{self._module} ended: exit code {self._process.wait()}")
         answer = json.loads(line)
@@ -91,10 +92,9 @@ class Child:
 
     def close(self) -> None:
         """Ends the process, and what it keeps, and waits for that."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe:
-                with suppress(BrokenPipeError):  # what it ended before it read
-                    pipe.close()
+        for pipe in (self._questions, self._answers):
+            with suppress(BrokenPipeError):  # what it did not read before it ended
+                pipe.close()
         self._process.wait()
 
     def __enter__(self) -> Self:
@@ -150,7 +150,7 @@ def start_program(
             if child.ended_within(0.02):
                 break
         child.close()
-    name = program(chosen).command[0]
+    name = Path(str(program([0] * ports).command[0])).name
     raise ServerFailed(f"{name} does not get ready:\n{_end_of(log)}")
 
 

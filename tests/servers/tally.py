@@ -90,8 +90,8 @@ class Recorder:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._in_flight = 0
-        self.reset()
+        self._in_flight = self._max_in_flight = 0
+        self._log: list[Request] = []
 
     @contextmanager
     def record(self, request: Request) -> Iterator[Request]:
@@ -108,7 +108,7 @@ class Recorder:
 
     def reset(self) -> None:
         with self._lock:
-            self._log: list[Request] = []
+            self._log = []
             self._max_in_flight = self._in_flight
 
     def as_json(self) -> dict[str, object]:

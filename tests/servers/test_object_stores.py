@@ -61,7 +61,7 @@ def test_a_large_object_goes_up_in_parts(store: ObjectStore) -> None:
 
 
 def test_of_eight_writers_one_creates(store: ObjectStore) -> None:
-    for round in range(3):
+    for round in range(2):  # each may take SeaweedFS seconds
 
         def create(writer: int, key: str = f"version-{round}") -> int | None:
             try:

@@ -98,8 +98,8 @@ def test_a_program_that_never_runs_is_told_with_what_it_printed(tmp_path: Path) 
     fails = Program(command=[sys.executable, "-c", "raise SystemExit('no disk left')"])
     with pytest.raises(ServerFailed, match="no disk left"):
         start_program(lambda ports: fails, ports=1, ready=lambda ports: False, folder=tmp_path)
-    missing = Program(command=["/no/such/program"])
-    with pytest.raises(ServerFailed, match="/no/such/program does not get ready"):
+    missing = Program(command=["/no/such/nobody"])
+    with pytest.raises(ServerFailed, match="nobody does not get ready"):
         start_program(lambda ports: missing, ports=1, ready=lambda ports: False, folder=tmp_path)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
 PIECE = 1 << 16
 BUFFER = 1 << 18  # of a stream: two of them may wait to be read
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for 0 seconds
 WITHOUT_BODY = {204, 304}
 
 
@@ -105,6 +108,13 @@ def framed(piece: bytes, head: Head) -> bytes:
 def end(head: Head) -> bytes:
     """What follows the last piece; trailers are left out."""
     return b"0\r\n\r\n" if head.chunked else b""
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Ends a connection so that the other side sees a reset, not an end."""
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+    writer.transport.abort()
 
 
 async def _exactly(reader: asyncio.StreamReader, size: int) -> AsyncIterator[bytes]:

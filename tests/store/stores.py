@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from millstream.store import Retry
 from millstream.store.cloud import CloudStore
+from millstream.store.hub import HubStore
 from millstream.store.options import settings
 from millstream.store.place import Remote, parse
 from millstream.store.retry import Retrier
@@ -32,4 +33,5 @@ def open_quick(url: str, options: Mapping[str, object], retry: Retry | None = No
 
     known = settings(remote.service, options)
     retrier = Retrier(retry or known.retry, clock=lambda: sum(waits), luck=lambda: 0.5, wait=wait)
-    return Quick(CloudStore(remote, known, options, retrier), waits)
+    kind = HubStore if remote.service == "hf" else CloudStore
+    return Quick(kind(remote, known, options, retrier), waits)

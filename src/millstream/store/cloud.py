@@ -315,5 +315,5 @@ def _info(meta: obstore.ObjectMeta) -> ObjectInfo:
 def _judge(error: Exception) -> RequestFailure | None:
     """What an error of the client means; None for errors that are not the client's."""
     ours = isinstance(error, MillstreamError)
-    clients = isinstance(error, BaseError | FileNotFoundError)
+    clients = isinstance(error, BaseError | FileNotFoundError | NotImplementedError | ValueError)
     return from_client(error) if clients and not ours else None

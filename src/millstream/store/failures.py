@@ -77,7 +77,7 @@ _SIGNS = [
     (r"Wanted range starting at", Kind.BEYOND),
     (r"BareRedirect", Kind.REGION),
     (r"BadScheme", Kind.PLAIN_HTTP),
-    (r"NotPartial", Kind.NO_RANGES),
+    (r"NotPartial|RangeNotSupported", Kind.NO_RANGES),
     (r"InvalidCertificate|UnknownIssuer|invalid peer certificate", Kind.CERTIFICATE),
     (r"169\.254\.\d+\.\d+|metadata\.google\.internal", Kind.NO_CREDENTIALS),
     (r"kind: Timeout|TimedOut", Kind.TIMEOUT),
@@ -91,6 +91,7 @@ _CLASSES = {
     "UnauthenticatedError": Kind.DENIED,
     "FileNotFoundError": Kind.MISSING,
     "NotSupportedError": Kind.UNSUPPORTED,
+    "NotImplementedError": Kind.UNSUPPORTED,
 }
 
 

@@ -27,7 +27,7 @@ _S3_MORE = """
     container_credentials_full_uri container_authorization_token_file copy_if_not_exists
     disable_tagging disable_bulk_delete imdsv1_fallback metadata_endpoint request_payer role_arn
     role_session_name s3_express server_side_encryption sse_bucket_key_enabled
-    sse_customer_key_base64 sse_kms_key_id sts_endpoint unsigned_payload
+    sse_customer_key_base64 sse_kms_key_id unsigned_payload
     virtual_hosted_style_request web_identity_token_file
 """
 _AZURE_MORE = """
