@@ -164,7 +164,7 @@ def test_what_is_wrong_with_a_sample_is_said(
     assert all(word in str(caught.value) for word in words)
     with pytest.raises(errors.DatasetNotFound):
         ms.StreamingDataset(tmp_path / "d")
-    assert not list((tmp_path / "d/.job/temporary").iterdir())
+    assert not (tmp_path / "d/.job/temporary").exists()
 
 
 def test_types_that_differ_between_tasks_are_found(tmp_path: Path) -> None:
@@ -395,4 +395,4 @@ def test_ctrl_c_leaves_no_process_and_no_temporary_file(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate()  # ends when no process holds the pipe
     assert "KeyboardInterrupt" in err
-    assert not list((tmp_path / "d/.job/temporary").iterdir())
+    assert not (tmp_path / "d/.job/temporary").exists()

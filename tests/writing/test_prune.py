@@ -126,11 +126,13 @@ def test_a_dry_run_changes_nothing(store: LocalStore) -> None:
 def test_foreign_names_are_left_alone(store: LocalStore) -> None:
     foreign = [
         "chunks/" + "a" * 63, "chunks/" + "A" * 64, "chunks/" + "a" * 64 + ".bak",
-        "chunks/.new-1", "chunks/.new-abcd1234.bak", "chunks/sub/" + "a" * 64,
+        "chunks/.new-1", "chunks/.new-0123456789abcdef.bak", "chunks/sub/" + "a" * 64,
         "chunks/notes.txt", "a" * 64, "thesis.tex",
-        ".new-thesis", "sub/.new-abcd1234", "sub/chunks/" + "a" * 64, "runs/mine.json",
+        ".new-thesis", "sub/.new-0123456789abcdef", "sub/chunks/" + "a" * 64, "runs/mine.json",
     ]  # fmt: skip
-    ours = ["chunks/" + "a" * 64, "chunks/.new-abcd1234", "versions/.new-a_b_c_d_", ".new-00000000"]
+    ours = [
+        f"{folder}.new-0123456789abcdef" for folder in ("", "chunks/", "versions/", "runs/")
+    ] + ["chunks/" + "a" * 64]
     for key in foreign + ours:
         store.put(key, b"x")
     (store.root / "chunks/link").symlink_to(store.root / "thesis.tex")

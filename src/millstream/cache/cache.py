@@ -36,7 +36,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from millstream.cache.folder import NAME, Entry, Folder
+from millstream.cache.folder import FOLDER, NAME, Entry, Folder
 from millstream.cache.locks import SUPPORTED, DiskFull, LockedFile, cache_errors
 from millstream.errors import CorruptData, StorageError, UnsupportedError, UsageError
 
@@ -151,6 +151,11 @@ class Cache:
     def path(self) -> Path:
         """The folder that holds the files."""
         return self._folder.path
+
+    @staticmethod
+    def place(root: Path) -> Path:
+        """The folder that a cache inside `root` has, or would have."""
+        return root / FOLDER
 
     def _fetch(self, name: str, size: int, fetch: Fetch, verify: bool) -> Lease | None:
         lock = self._folder.reserve(name, size, self.limit)

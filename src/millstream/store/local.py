@@ -6,14 +6,14 @@ import errno
 import io
 import mmap
 import os
+import secrets
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from millstream.errors import CorruptData, StorageError
+from millstream.errors import CorruptData, MillstreamError, StorageError
 from millstream.store.keys import check_key
 from millstream.store.protocol import Folder, ObjectInfo, Span
 
@@ -24,10 +24,13 @@ BLOCK_BYTES = 1 << 20
 class LocalStore:
     """Objects are files below `root`; they appear whole, under their name, or not at all.
 
-    far: whether they are to be read as if they lay elsewhere, through a cache: a network drive.
+    That holds when a process is killed, and when the power goes: a file is on the disk before it
+    has its name. temporary: where files lie until then; by default beside their name. far:
+    whether they are to be read as if they lay elsewhere, through a cache: a network drive.
     """
 
     root: Path
+    temporary: Path | None = None
     far: bool = False
 
     def __str__(self) -> str:
@@ -55,28 +58,36 @@ class LocalStore:
             return os.fstat(file.fileno()).st_size
 
     def put(self, key: str, content: bytes) -> None:
-        """Makes or replaces an object by renaming a complete, synced file."""
-        temporary = self._write(key, [content])
-        temporary.replace(self.path(key))
-        _sync_folder(self.path(key).parent)
+        """Makes or replaces an object by renaming a complete file."""
+        self._replace(key, [content])
+
+    def put_file(self, key: str, path: str | os.PathLike[str]) -> None:
+        """Makes or replaces an object by renaming a complete copy of a file."""
+        with Path(path).open("rb", buffering=0) as file:
+            self._replace(key, _blocks(file))
 
     def put_if_absent(self, key: str, content: bytes) -> bool:
-        """Makes an object by link(2) of a complete, synced file; False if there is one already.
+        """Makes an object by link(2) of a complete file; False if there is one already.
 
         A rename would replace: of two writers both would believe that they had won.
         """
-        temporary = self._write(key, [content])
-        try:
-            os.link(temporary, self.path(key))
-        except FileExistsError:
-            return False
-        finally:
-            temporary.unlink()
-        _sync_folder(self.path(key).parent)
+        path = self.path(key)
+        with storage_errors(path):
+            temporary = self._write(path, [content])
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                return False
+            finally:
+                temporary.unlink()
+            _sync_folder(path.parent)
         return True
 
     def adopt(self, file: Path, key: str) -> None:
-        """Moves a complete file of the same file system to a key."""
+        """Moves a file that `write_synced` made, on the same file system, to a key.
+
+        The name is sure to outlive a power cut only after `sync_names`.
+        """
         target = self.path(key)
         with storage_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +114,8 @@ class LocalStore:
 
     def delete(self, key: str) -> None:
         """Removes an object; there may be none."""
-        self.path(key).unlink(missing_ok=True)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            self.path(key).unlink()
 
     def rename(self, key: str, other: str) -> None:
         """Gives an object another key."""
@@ -117,13 +129,6 @@ class LocalStore:
         with self._open(key) as file:
             yield from _blocks(file)
 
-    def put_file(self, key: str, path: str | os.PathLike[str]) -> None:
-        """Makes or replaces an object by renaming a complete, synced copy of a file."""
-        with Path(path).open("rb", buffering=0) as file:
-            temporary = self._write(key, _blocks(file))
-        temporary.replace(self.path(key))
-        _sync_folder(self.path(key).parent)
-
     def copy(self, key: str, to: str) -> None:
         """Makes or replaces the object `to` from another."""
         with self._open(key):  # which says what is missing
@@ -131,6 +136,19 @@ class LocalStore:
 
     def check_conditional_put(self) -> None:
         """link(2) sees to it that one wins, on every file system that has it."""
+
+    def sync_names(self, folder: str) -> None:
+        """Waits until the names of the objects below `folder` are on the disk."""
+        with storage_errors(self.path(folder)):
+            _sync_folder(self.path(folder))
+            _sync_folder(self.root)
+
+    def _replace(self, key: str, pieces: Iterable[bytes | memoryview]) -> None:
+        path = self.path(key)
+        with storage_errors(path):
+            temporary = self._write(path, pieces)
+            temporary.replace(path)
+            _sync_folder(path.parent)
 
     def _open(self, key: str) -> io.FileIO:
         path = self.path(key)
@@ -149,23 +167,27 @@ class LocalStore:
         key = path.relative_to(self.root).as_posix()
         return ObjectInfo(key=key, size=state.st_size, modified=state.st_mtime)
 
-    def _write(self, key: str, pieces: Iterable[bytes | memoryview]) -> Path:
-        folder = self.path(key).parent
-        with storage_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=".new-", dir=folder)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.writelines(pieces)
-                    file.flush()
-                    os.fsync(file.fileno())
-                # mkstemp files are private; what others may read is for the umask to say.
-                os.chmod(name, 0o666 & ~_umask())  # noqa: PTH101
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(name)  # noqa: PTH108
-                raise
-        return Path(name)
+    def _write(self, path: Path, pieces: Iterable[bytes | memoryview]) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = (self.temporary or path.parent) / f".new-{secrets.token_hex(8)}"
+        write_synced(temporary, pieces)
+        return temporary
+
+
+def write_synced(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+    """Makes a file of these pieces; when this returns they are on the disk.
+
+    When it raises (StorageError, if that is what the disk says) there is no file.
+    """
+    with storage_errors(path):
+        try:
+            with path.open("wb") as file:
+                file.writelines(pieces)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def _blocks(file: io.FileIO) -> Iterator[memoryview]:
@@ -205,17 +227,11 @@ class storage_errors:  # noqa: N801 - reads as a clause: with storage_errors(pat
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError) and not isinstance(error, StorageError):
+        if isinstance(error, OSError) and not isinstance(error, MillstreamError):
             raise StorageError(
                 f"cannot write {self._place}: {error.strerror or error}; make room or mend the "
                 "rights, and run the same call again: what is finished is kept"
             ) from error
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def _sync_folder(folder: Path) -> None:

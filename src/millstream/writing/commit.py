@@ -12,7 +12,7 @@ import numpy as np
 from millstream.errors import OutputNotEmpty
 from millstream.format import ChunkTable, Manifest, Schema, Tombstone
 from millstream.format.keys import LATEST, version_key
-from millstream.store import Store
+from millstream.store import LocalStore
 from millstream.writing.work import ChunkRecord
 
 
@@ -54,13 +54,20 @@ def version_summary(version: Manifest | Tombstone) -> dict[str, bytes]:
     return {f"{version_key(version.version)}.json": text.encode()}
 
 
-def publish(store: Store, manifest: Manifest) -> None:
-    """Makes a version visible, once; raises OutputNotEmpty if another writer was first."""
+def publish(store: LocalStore, manifest: Manifest) -> bool:
+    """Makes a version visible, once; False if an earlier run of the same job had done so.
+
+    Whoever sees the version finds its chunks, even after a power cut: their names are on the disk
+    before its own. Raises OutputNotEmpty if another writer was first.
+    """
     content, key = manifest.to_bytes(), version_key(manifest.version)
-    if not store.put_if_absent(key, content) and store.get(key) != content:
+    store.sync_names("chunks")
+    is_new = store.put_if_absent(key, content)
+    if not is_new and store.get(key) != content:
         raise OutputNotEmpty(
             f"{store}: another writer published version {manifest.version} first; nothing of it "
             "was changed"
         )
     for beside, text in companions(manifest).items():
         store.put(beside, text)
+    return is_new

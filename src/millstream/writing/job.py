@@ -7,19 +7,18 @@ the next one reads the folder and does what is missing.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from millstream.errors import SampleError, WorkerDied
+from millstream.errors import MillstreamError, SampleError, WorkerDied
 from millstream.execution import Executor, Outcome
 from millstream.format import Identity, Schema, schema_error
-from millstream.store import LocalStore
 from millstream.writing.cuts import Cutter, Limits, Piece
 from millstream.writing.folder import JobFolder, Placed
-from millstream.writing.segment import Segment, read_segment
+from millstream.writing.segment import Segment, has_segment, read_segment
 from millstream.writing.tasks import Task, tasks
-from millstream.writing.work import AssembleTask, ChunkRecord, EncodeTask, Work
+from millstream.writing.work import AssembleTask, ChunkRecord, EncodeTask, Work, short
 
 # A task whose worker dies is given to another worker; a task that kills three is at fault.
 MAX_DEATHS = 3
@@ -56,13 +55,20 @@ class _Cut:
 Unit = Task | _Cut
 
 
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """The lowest task that failed so far."""
+
+    task: int
+    error: MillstreamError
+
+
 class JobRun:
     """One run of a job, from whatever its folder holds to all chunks in their places."""
 
     def __init__(
         self,
         folder: JobFolder,
-        store: LocalStore,
         inputs: Sequence[Any],
         limits: Limits,
         *,
@@ -74,12 +80,13 @@ class JobRun:
         self._tasks = list(tasks(len(inputs)))
         self._cutter: Cutter[_Ref] = Cutter(limits)
         self._segments: dict[int, Segment] = {}  # finished, waiting for those before them
-        self._schemas: dict[int, tuple[Schema, int]] = {}  # the first task's, and its first input
+        self._schema: Schema | None = None  # of the first task that gave rows
         self._queue: deque[Unit] = deque()  # goes before what is still to be encoded
         self._running: dict[int, Unit] = {}
         self._deaths: Counter[Unit] = Counter()
+        self._failed: _Failed | None = None
         self._units = 0
-        self._recorded = folder.placed(store)
+        self._recorded = folder.placed()
         self._placed: dict[int, Placed] = {}
         self._firm = 0  # chunks before this one, and all segments they came from, are done with
         self._cuts, self._at = 0, (0, 0)
@@ -99,28 +106,39 @@ class JobRun:
         self._drop_segments()
 
     def run(self, executor: Executor, work: Work) -> tuple[Schema | None, list[ChunkRecord]]:
-        """Does what is missing; returns the schema (None without rows) and the chunks in order."""
+        """Does what is missing; returns the schema (None without rows) and the chunks in order.
+
+        A task that fails ends the run once the tasks before it have ended, which were handed out
+        earlier: so the error is that of the first bad input, for any number of workers.
+        """
         with executor.open(work) as session:
             while True:
                 while session.free and (unit := self._unit()) is not None:
                     self._units += 1
                     self._running[self._units] = unit
                     session.submit(self._units, self._message(unit))
+                if self._failed and not _before(self._failed.task, self._running.values()):
+                    raise self._failed.error
                 if not self._running:
                     break
                 self._take(session.wait())
-        schema = self._schemas[min(self._schemas)][0] if self._schemas else None
-        return schema, [self._placed[sequence].chunk for sequence in range(self._cuts)]
+        return self._schema, [self._placed[sequence].chunk for sequence in range(self._cuts)]
 
     def _missing(self) -> Iterator[Task]:
         """The tasks to run; those whose segments an earlier run wrote are taken over."""
         for task in self._tasks[self._next :]:
-            if self._folder.segment(task.number).exists():
+            if has_segment(self._folder.segment(task.number)):
                 self._finish(task)
             else:
                 yield task
 
     def _unit(self) -> Unit | None:
+        """What to do next. After a failure only tasks before it whose workers died are left."""
+        if self._failed:
+            again = _before(self._failed.task, self._queue)
+            if again:
+                self._queue.remove(again[0])
+            return again[0] if again else None
         if not self._queue and (task := next(self._todo, None)) is not None:
             return task
         return self._queue.popleft() if self._queue else None
@@ -146,10 +164,24 @@ class JobRun:
             chunk = outcome.result()
         except WorkerDied as error:
             self._deaths[unit] += 1
-            if self._deaths[unit] == MAX_DEATHS:
-                raise WorkerDied(f"{_describe(unit)}: {MAX_DEATHS} workers died: {error}") from None
-            self._queue.append(unit)
-            return
+            if self._deaths[unit] < MAX_DEATHS:
+                self._queue.appendleft(unit)
+            else:
+                self._fail(
+                    unit, WorkerDied(f"{_describe(unit)}: {MAX_DEATHS} workers died: {error}")
+                )
+        except MillstreamError as error:
+            self._fail(unit, error)
+        else:
+            self._done(unit, chunk)
+
+    def _fail(self, unit: Unit, error: MillstreamError) -> None:
+        if not isinstance(unit, Task):
+            raise error
+        if self._failed is None or unit.number < self._failed.task:
+            self._failed = _Failed(unit.number, error)
+
+    def _done(self, unit: Unit, chunk: ChunkRecord | None) -> None:
         if isinstance(unit, Task):
             self._finish(unit)
         elif chunk is not None:
@@ -160,7 +192,6 @@ class JobRun:
     def _finish(self, task: Task) -> None:
         """Takes a task's segment, and gives the cutter all that is now in unbroken order."""
         segment = read_segment(self._folder.segment(task.number))
-        self._check(task, segment)
         self._folder.note_skipped(segment.skipped)
         rows = sum(part.rows for part in segment.parts)
         self._progress.advance(task.stop - task.start, rows, segment.nbytes)
@@ -172,18 +203,19 @@ class JobRun:
                 for pieces in self._cutter.finish():
                     self._cut(pieces)
 
-    def _check(self, task: Task, segment: Segment) -> None:
-        """Raises SampleError if the samples of two tasks are not alike; names the later one."""
+    def _check(self, segment: Segment) -> None:
+        """Raises SampleError if the samples of a task are not like those of the first."""
         if segment.schema is None or segment.first_input is None:
             return
-        self._schemas[task.number] = (segment.schema, segment.first_input)
-        first, last = min(self._schemas), max(self._schemas)
-        if error := schema_error(self._schemas[first][0], self._schemas[last][0]):
-            index = self._schemas[last][1]
-            raise SampleError(f"the sample from input {index} ({self._inputs[index]!r}): {error}")
-        self._schemas = {first: self._schemas[first]}
+        self._schema = self._schema or segment.schema
+        if error := schema_error(self._schema, segment.schema):
+            index = segment.first_input
+            raise SampleError(
+                f"the sample from input {index} ({short(self._inputs[index])}): {error}"
+            )
 
     def _feed(self, segment: Segment) -> None:
+        self._check(segment)
         before = 0
         for number, part in enumerate(segment.parts):
             start = min(max(self._skip - before, 0), part.rows)
@@ -213,6 +245,10 @@ class JobRun:
             self._firm += 1
         if self._firm:
             self._folder.drop_segments(range(first, self._placed[self._firm - 1].stop[0]))
+
+
+def _before(task: int, units: Iterable[Unit]) -> list[Task]:
+    return [unit for unit in units if isinstance(unit, Task) and unit.number < task]
 
 
 def _describe(unit: Unit) -> str:

@@ -19,6 +19,7 @@ from millstream.units import parse_size
 from millstream.writing.commit import build_manifest, publish, shaping
 from millstream.writing.cuts import Limits
 from millstream.writing.folder import JobFolder, remove_leftovers
+from millstream.writing.holdings import is_finished
 from millstream.writing.identity import JobKey, job_key
 from millstream.writing.job import JobRun
 from millstream.writing.progress import ProgressBar
@@ -45,7 +46,12 @@ def optimize(
     """Turns `fn(input)` for every input into a dataset in `output_dir`.
 
     The same inputs give the same bytes for any number of workers, in the order of the inputs.
-    A job that was stopped, by whatever, goes on when the same call is made again.
+    A job that was stopped, by whatever, goes on when the same call is made again, and does only
+    what is missing; a finished one reports. Another call for the same folder is refused, naming
+    what differs: an input (a string or path that names a local file counts with that file's size
+    and modification time), the code of fn, a value that fn closes over, is bound to, or has in
+    the global variables of its module (objects without plain values count by their class), or a
+    setting below that shapes the bytes.
 
     Args:
         fn: Returns a sample, or an iterator over any number of samples (a generator function
@@ -53,7 +59,7 @@ def optimize(
             values, nested as deep as you like, or a bare value. All samples have the same
             structure and types. A lambda or a closure will do; scripts need no main guard.
         inputs: Anything with a length and indices whose items pickle.
-        output_dir: A new or empty folder, or that of an unfinished run of this same job.
+        output_dir: A new or empty folder, or that of an earlier run of this same job.
         chunk_bytes: The most bytes in a chunk, a number or text such as "64MB" (decimal) or
             "64MiB" (binary). A sample that alone is larger gets a chunk of its own. 64 MB by
             default.
@@ -73,9 +79,9 @@ def optimize(
     Raises:
         UsageError: An argument makes no sense, or no input gave a sample.
         SampleError: A sample cannot be stored, or differs in structure or type.
-        FunctionError: fn raised.
+        FunctionError: fn raised. Of several bad inputs, this and SampleError name the first.
         NotPicklable: fn or an input cannot be sent to a worker.
-        OutputNotEmpty: output_dir holds something else, or another unfinished job.
+        OutputNotEmpty: output_dir holds something else, or another job, finished or not.
         OutputBusy: Another process writes to output_dir.
         WorkerDied: The same task killed three workers.
         StorageError: Writing failed, as on a full disk.
@@ -126,6 +132,8 @@ class _Job:
             report = json.loads(self.store.get(self._record))["report"]
         except (FileNotFoundError, NotADirectoryError):
             return None
+        if not is_finished(self.store):
+            return None
         remove_leftovers(self.store)
         skipped = tuple(Skipped(**some) for some in report.pop("skipped"))
         return Report(**report, skipped=skipped, already_done=True)
@@ -137,7 +145,7 @@ class _Job:
         with JobFolder(self.store, self.key) as folder:
             work = Work(
                 fn=self.fn,
-                store=self.store,
+                store=folder.store,
                 temporary=folder.temporary,
                 skip_errors=settings["on_error"] == "skip",
                 allow_pickle=settings["allow_pickle"],
@@ -145,7 +153,6 @@ class _Job:
             with ProgressBar(len(self.inputs), show=self.verbose) as bar:
                 run = JobRun(
                     folder,
-                    self.store,
                     self.inputs,
                     self.limits,
                     digest=self.key.digest(),
@@ -158,7 +165,7 @@ class _Job:
                     f"none of the {len(self.inputs):,} inputs gave a sample: fn returned None, or "
                     "an iterator without items, for each; there is nothing to write"
                 )
-            publish(self.store, build_manifest(schema, chunks, shaping(settings)))
+            is_new = publish(folder.store, build_manifest(schema, chunks, shaping(settings)))
             report = Report(
                 place=str(self.store),
                 samples=sum(chunk.rows for chunk in chunks),
@@ -166,8 +173,9 @@ class _Job:
                 chunks=len(chunks),
                 seconds=time.monotonic() - began,
                 skipped=folder.skipped(),
+                already_done=not is_new,
             )
-            self.store.put(self._record, self._run_record(report))
+            folder.store.put(self._record, self._run_record(report))
             folder.remove()
         return report
 
@@ -177,7 +185,7 @@ class _Job:
     def _run_record(self, report: Report) -> bytes:
         """What is outside byte identity: when, where and with what the job ran."""
         record = {
-            "job": self.key.to_json(),
+            "job": self.key.summary(),
             "report": {k: v for k, v in asdict(report).items() if k != "already_done"},
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "host": platform.node(),

@@ -21,7 +21,7 @@ from millstream.writing.folder import unfinished
 from millstream.writing.inventory import Inventory, take_inventory
 
 # What a killed `LocalStore.put` leaves.
-_LEFTOVER = re.compile(r"((chunks|versions|runs)/)?\.new-[a-z0-9_]{8}")
+_LEFTOVER = re.compile(r"((chunks|versions|runs)/)?\.new-[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,8 @@ from millstream.format import Manifest
 from millstream.format.keys import version_key
 from millstream.store import LocalStore, Store
 from millstream.writing.commit import companions, publish
-from millstream.writing.folder import JOB, unfinished
+from millstream.writing.folder import unfinished
+from millstream.writing.holdings import JOB
 from millstream.writing.inventory import Inventory, take_inventory
 from millstream.writing.rebuild import (
     Advance,

@@ -1,8 +1,9 @@
 """Segments: the encoded rows of one task, kept in a file until they are in chunks.
 
 A private format of one job, read only by the version that wrote it: the buffers of the parts
-end to end, then a JSON index, then its length in 8 bytes. A segment has its name only once it
-is whole.
+end to end, a JSON index, its length (u64), and the xxh3 of all before that (u64). A segment has
+its name only once it is whole, as far as a kill goes; it is not synced to the disk, so after a
+power cut the checksum decides.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from xxhash import xxh3_64, xxh3_64_intdigest
 
 from millstream.format import Arrays, Blobs, Part, Schema
 from millstream.store.local import map_file, storage_errors
 
-_LENGTH = struct.Struct("<Q")
+_END = struct.Struct("<QQ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,7 @@ class SegmentWriter:
     def __init__(self, temporary: Path, final: Path) -> None:
         self._temporary, self._final = temporary, final
         self._at = 0
+        self._sum = xxh3_64()
         self._parts: list[dict[str, Any]] = []
         self._schema: Schema | None = None
         with storage_errors(temporary):
@@ -87,12 +90,17 @@ class SegmentWriter:
         self._parts.append({"rows": part.rows, "arrays": arrays, "blobs": blobs})
 
     def _put(self, array: np.ndarray[Any, Any]) -> tuple[int, int]:
-        at, length = self._at, array.nbytes
+        padding = bytes(-self._at % 8)
+        start = self._at + len(padding)
         with storage_errors(self._final):
-            self._file.write(bytes(-at % 8))
-            self._file.write(array.view(np.uint8).data)
-        self._at = at + -at % 8 + length
-        return at + -at % 8, length
+            self._write(padding)
+            self._write(array.view(np.uint8).data)
+        return start, array.nbytes
+
+    def _write(self, content: bytes | memoryview) -> None:
+        self._file.write(content)
+        self._sum.update(content)
+        self._at += len(content)
 
     def finish(self, skipped: Sequence[Skipped], first_input: int | None) -> None:
         """Writes the index and gives the file its name."""
@@ -104,16 +112,31 @@ class SegmentWriter:
         }
         text = json.dumps(index).encode()
         with storage_errors(self._final):
-            self._file.write(text + _LENGTH.pack(len(text)))
+            self._write(text)
+            self._file.write(_END.pack(len(text), self._sum.intdigest()))
             self._file.close()
             self._temporary.replace(self._final)
+
+
+def has_segment(path: Path) -> bool:
+    """Whether an earlier run left a segment here, and all of it is what was written."""
+    try:
+        content = map_file(path)
+    except FileNotFoundError:
+        return False
+    end = len(content) - _END.size
+    if end < 0:
+        return False
+    _, checksum = _END.unpack(content[end:])
+    return xxh3_64_intdigest(content[:end]) == int(checksum)
 
 
 def read_segment(path: Path) -> Segment:
     """A segment whose parts are mapped, not read."""
     content = map_file(path)
-    (length,) = _LENGTH.unpack(content[-_LENGTH.size :])
-    index = json.loads(bytes(content[-_LENGTH.size - length : -_LENGTH.size]))
+    end = len(content) - _END.size
+    length, _ = _END.unpack(content[end:])
+    index = json.loads(bytes(content[end - length : end]))
     schema = index["schema"] and Schema.from_json(index["schema"])
     return Segment(
         parts=tuple(_part(content, schema, part) for part in index["parts"]),

@@ -11,7 +11,7 @@ from typing import Any
 
 from millstream.errors import FunctionError, SampleError
 from millstream.format import Codec, Encoder, Identity, Shape, assemble, builtin
-from millstream.store.local import LocalStore, storage_errors
+from millstream.store.local import LocalStore, write_synced
 from millstream.writing.segment import SegmentWriter, Skipped, read_segment
 
 # The rows of a task are written down whenever they hold this much memory.
@@ -78,7 +78,7 @@ class Work:
                     kept = rows.count - before
                     skipped.append(Skipped(input=index, error=str(error), kept=kept))
                 except SampleError as error:
-                    place = f"the sample from input {index} ({_short(value)})"
+                    place = f"the sample from input {index} ({short(value)})"
                     raise SampleError(f"{place}: {error}") from None
             rows.flush()
             writer.finish(skipped, rows.first_input)
@@ -89,12 +89,9 @@ class Work:
         chunk = assemble(parts, task.identity)
         temporary = self.temporary / f"chunk-{task.identity.sequence}.{os.getpid()}"
         digest = chunk.digest().hex()
-        try:
-            with storage_errors(self.store.root), temporary.open("wb") as file:
-                file.writelines(chunk.pieces)
-            self.store.adopt(temporary, f"chunks/{digest}")
-        finally:
-            temporary.unlink(missing_ok=True)
+        # Synced here, where workers wait for the disk side by side, and not before publishing.
+        write_synced(temporary, chunk.pieces)
+        self.store.adopt(temporary, f"chunks/{digest}")
         shapes = {column.field: column.shape for column in chunk.layout.columns}
         return ChunkRecord(
             digest=digest,
@@ -159,11 +156,12 @@ def _samples(fn: Callable[[Any], Any], value: Any) -> Iterator[Any]:
 def _function_error(error: _Raised, index: int, value: Any) -> FunctionError:
     trace = "".join(traceback.format_exception(error.cause)).rstrip()
     return FunctionError(
-        f"fn raised {error} for input {index} ({_short(value)}). Mend fn or the input, or pass "
+        f"fn raised {error} for input {index} ({short(value)}). Mend fn or the input, or pass "
         f'on_error="skip". Its traceback:\n{trace}'
     )
 
 
-def _short(value: Any) -> str:
+def short(value: Any, most: int = 200) -> str:
+    """A value for a message, in so many characters at most."""
     text = repr(value)
-    return text if len(text) <= 200 else f"{text[:197]}..."
+    return text if len(text) <= most else f"{text[: most - 3]}..."
