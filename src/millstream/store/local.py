@@ -63,7 +63,12 @@ class LocalStore:
 
     def put(self, key: str, content: bytes) -> None:
         """Makes or replaces an object by renaming a complete file."""
-        self._put(key, [content])
+        self._replace(key, [content])
+
+    def put_file(self, key: str, path: str | os.PathLike[str]) -> None:
+        """Makes or replaces an object by renaming a complete copy of a file."""
+        with Path(path).open("rb", buffering=0) as file:
+            self._replace(key, _blocks(file))
 
     def put_if_absent(self, key: str, content: bytes) -> bool:
         """Makes an object by link(2) of a complete file; False if there is one already.
@@ -113,7 +118,8 @@ class LocalStore:
 
     def delete(self, key: str) -> None:
         """Removes an object; there may be none."""
-        self.path(key).unlink(missing_ok=True)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            self.path(key).unlink()
 
     def rename(self, key: str, other: str) -> None:
         """Gives an object another key."""
@@ -126,11 +132,6 @@ class LocalStore:
         """
         with self._open(key) as file:
             yield from _blocks(file)
-
-    def put_file(self, key: str, path: str | os.PathLike[str]) -> None:
-        """Makes or replaces an object by renaming a complete copy of a file."""
-        with Path(path).open("rb", buffering=0) as file:
-            self._put(key, _blocks(file))
 
     def copy(self, key: str, to: str) -> None:
         """Makes or replaces the object `to` from another."""
@@ -145,6 +146,13 @@ class LocalStore:
         with storage_errors(self.path(folder)):
             _sync_folder(self.path(folder))
             _sync_folder(self.root)
+
+    def _replace(self, key: str, pieces: Iterable[bytes | memoryview]) -> None:
+        path = self.path(key)
+        with storage_errors(path):
+            temporary = self._write(path, pieces)
+            temporary.replace(path)
+            _sync_folder(path.parent)
 
     def _open(self, key: str) -> io.FileIO:
         path = self.path(key)
@@ -162,12 +170,6 @@ class LocalStore:
             return None
         key = path.relative_to(self.root).as_posix()
         return ObjectInfo(key=key, size=state.st_size, modified=state.st_mtime)
-
-    def _put(self, key: str, pieces: Iterable[bytes | memoryview]) -> None:
-        path = self.path(key)
-        with storage_errors(path):
-            self._write(path, pieces).replace(path)
-            _sync_folder(path.parent)
 
     def _write(self, path: Path, pieces: Iterable[bytes | memoryview]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
