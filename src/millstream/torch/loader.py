@@ -29,7 +29,8 @@ class StreamingDataLoader(DataLoader[Any]):
     A batch is done when `next()` has returned it; what workers have made beyond that never
     counts. Every `iter()` starts the next epoch, but the first after `load_state_dict`, which
     goes on at the next batch; a loop that was left early does not go on; an iterator ends when
-    there is a newer one. A state may be loaded with any number of ranks and workers and any
+    there is a newer one, or when it has raised an error, and the state then is that after the
+    last batch that came. A state may be loaded with any number of ranks and workers and any
     batch size.
 
     Before a batch is made by functions of the user's (a transform, a `__getitem__`, a
@@ -131,6 +132,10 @@ class StreamingDataLoader(DataLoader[Any]):
             persistent_workers=persistent_workers,
             pin_memory_device=pin_memory_device,
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy goes on where this one stands, and has no iterator yet."""
+        return {**self.__dict__, "_latest": None}
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         before = None if self._latest is None else self._latest()
