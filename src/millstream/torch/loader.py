@@ -18,7 +18,7 @@ from millstream.reading.dataset import StreamingDataset, stream_of
 from millstream.reading.run import Run, Shape, check_rank, drops_last
 from millstream.reading.steps import Maker
 from millstream.torch.engine import Engine, EpochIterator
-from millstream.torch.topology import Ranks, find_ranks
+from millstream.torch.topology import CALLER, Ranks, find_ranks
 
 logger = logging.getLogger("millstream")
 
@@ -65,7 +65,8 @@ class StreamingDataLoader(DataLoader[Any]):
         WorkerTimeout: A batch took longer than `timeout`.
         FunctionError: A transform, a `__getitem__`, the `collate_fn` or `worker_init_fn` raised.
         NotPicklable: The dataset or a function cannot be sent to a worker.
-        UsageError: The samples have no default batch.
+        UsageError: The samples have no default batch; or torch.distributed was initialized after
+            the loader was made, and says another rank.
         CorruptData: Bytes of the dataset are not what was written.
     """
 
@@ -138,6 +139,7 @@ class StreamingDataLoader(DataLoader[Any]):
         return {**self.__dict__, "_latest": None}
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        self._found.check()
         before = None if self._latest is None else self._latest()
         if before is not None:
             before.supersede()
@@ -254,7 +256,7 @@ def _rank_of(rank: int | None, ranks: int | None) -> Ranks:
     if rank is None or ranks is None:
         return find_ranks()
     check_rank(rank, ranks)
-    return Ranks(rank=rank, ranks=ranks, source="the call")
+    return Ranks(rank=rank, ranks=ranks, source=CALLER)
 
 
 def _pinning() -> Callable[[Any], Any] | None:
