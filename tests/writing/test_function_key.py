@@ -84,7 +84,7 @@ def test_the_same_in_every_process(tmp_path: Path) -> None:
     first = run("1")
     assert run("2") == first
     assert run("3") == first
-    assert len({key["digest"] for key in first[0].values()}) == len(first[0])
+    assert len({tuple(key.values()) for key in first[0].values()}) == len(first[0])
 
 
 def defined(source: str, name: str = "fn") -> Callable[..., Any]:
@@ -212,6 +212,40 @@ def test_bound_arguments_and_attributes_are_named() -> None:
     assert differences(partial(pow, mod=2), partial(pow, mod=3)) == [
         f"the argument `mod` bound in {owner} (now 2, then 3)"
     ]
+
+
+SETTINGS = """
+    import argparse
+    import types
+    class Steps:
+        def run(self, i):
+            return self.step(i)
+        def step(self, i):
+            return i + 1
+    parsed = argparse.Namespace(size=1)
+    simple = types.SimpleNamespace(size=2)
+    def fn(i):
+        return parsed.size, simple.size
+    method = Steps().run
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "expected"),
+    [
+        ("fn", "(size=1)", "(size=5)", "the attribute `size` of the argparse.Namespace (now 5"),
+        ("fn", "(size=2)", "(size=5)", "the attribute `size` of the types.SimpleNamespace (now 5"),
+        ("method", "i + 1", "i + 2", "the code of module.Steps.step"),
+    ],
+)
+def test_options_and_the_class_of_a_method_are_followed(
+    name: str, old: str, new: str, expected: str
+) -> None:
+    assert old in SETTINGS
+    edited = defined(SETTINGS.replace(old, new), name)
+    (found,) = differences(edited, defined(SETTINGS, name))
+    assert found.startswith(expected)
+    assert differences(defined(SETTINGS, name), defined(SETTINGS, name)) == []
 
 
 def test_built_in_functions_have_names_and_objects() -> None:

@@ -1,16 +1,25 @@
 """What a function uses besides its input: code and values, each with a name for a message.
 
 Closures, defaults and bound arguments are followed wherever they lead. Global names are followed
-in the module that the function is from, and there into functions and classes of that module;
-what comes from other modules changes with its library, and counts by its name.
+in the module that the function is from, and there into functions and classes of that module, and
+into namespaces, which often hold a script's options; what comes from other modules changes with
+its library, and counts by its name.
 """
 
 from __future__ import annotations
 
 import dis
 import functools
+from argparse import Namespace
 from collections.abc import Iterator
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FunctionType,
+    MethodType,
+    ModuleType,
+    SimpleNamespace,
+)
 from typing import Any
 
 from millstream.writing.canonical import full_name
@@ -49,7 +58,9 @@ class Uses:
     def _has_parts(self, value: Any) -> bool:
         if isinstance(value, type):
             return value.__module__ == self._home
-        return isinstance(value, FunctionType | functools.partial | MethodType) or _wraps(value)
+        if isinstance(value, FunctionType | functools.partial | MethodType):
+            return True
+        return isinstance(value, Namespace | SimpleNamespace) or _wraps(value)
 
     def _parts(self, fn: Any, owner: str) -> Iterator[Named]:
         match fn:
@@ -62,7 +73,9 @@ class Uses:
                     yield f"the argument `{place}` bound in {owner}", value
             case MethodType():
                 yield owner, fn.__func__
-                yield from _attributes(fn.__self__)
+                of = fn.__self__
+                yield f"the class of {owner}", of if isinstance(of, type) else type(of)
+                yield from _attributes(of)
             case BuiltinFunctionType():
                 yield f"the object that {owner} is of", fn.__self__
             case type():
