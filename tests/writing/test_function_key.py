@@ -329,3 +329,41 @@ def test_a_variable_that_has_no_value_yet() -> None:
         return fn
 
     assert make()() == 3
+
+
+NOTES: list[int] = []
+COUNTS: dict[int, int] = {}
+CLASSES = ["cat", "dog"]
+
+
+def test_what_a_function_fills_is_not_what_it_is_made_of() -> None:
+    seen, by_name, last = [0], {"a": 1}, {1}
+
+    def notes(i: int) -> list[str]:
+        seen.append(i)
+        NOTES.append(i)
+        COUNTS[i] = COUNTS.get(i, 0) + 1
+        by_name["a"] += 1
+        last.add(i)
+        return CLASSES
+
+    class Counter:
+        def __init__(self, size: int) -> None:
+            self.size, self.calls, self.names = size, 0, [""]
+
+        def __call__(self, i: int) -> int:
+            self.calls += 1
+            self.names.append(str(i))
+            return self.size
+
+    counter = Counter(3)
+    lambda_notes = lambda i: seen.append(i) or i  # noqa: E731
+    for fn in (notes, counter, lambda_notes, partial(notes), counter.__call__):
+        before = function_key(fn).summary()
+        fn(1)
+        assert function_key(fn).summary() == before
+    before = function_key(notes).summary()
+    CLASSES.append("bird")
+    assert function_key(notes).summary() != before
+    counter.size = 4
+    assert function_key(counter).summary() != function_key(Counter(3)).summary()
