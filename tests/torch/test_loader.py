@@ -241,11 +241,18 @@ def test_real_ranks_of_torch_distributed(folder: Path, tmp_path: Path) -> None:
         import torch.distributed as dist
         from torch.utils.data import DataLoader
         import millstream as ms
+        from millstream import errors
 
         if __name__ == "__main__":
             rank, meet = int(sys.argv[1]), "file://{tmp_path}/meet"
-            dist.init_process_group("gloo", init_method=meet, rank=rank, world_size=2)
             ds = ms.StreamingDataset({str(folder)!r}, shuffle=True, fields=["id"], drop_last=False)
+            early = ms.StreamingDataLoader(ds, batch_size=8)
+            dist.init_process_group("gloo", init_method=meet, rank=rank, world_size=2)
+            try:
+                iter(early)
+                raise SystemExit("each rank would have read everything")
+            except errors.UsageError as error:
+                assert f"rank {{rank}} of 2" in str(error), error
             ours = ms.StreamingDataLoader(ds, batch_size=8)
             plain = DataLoader(ds, batch_size=8, num_workers=2, multiprocessing_context="spawn")
             for loader in (ours, plain):
@@ -264,5 +271,7 @@ def test_real_ranks_of_torch_distributed(folder: Path, tmp_path: Path) -> None:
         for rank in range(2)
     ]
     lines = [process.communicate()[0].splitlines() for process in ranks]
+    assert [process.returncode for process in ranks] == [0, 0]
+    assert [len(of_rank) for of_rank in lines] == [2, 2]
     for mine, theirs in zip(*lines, strict=True):
         assert sorted(map(int, (mine + " " + theirs).split())) == list(range(COUNT))

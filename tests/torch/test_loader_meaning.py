@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import random
 from pathlib import Path
 from typing import Any
@@ -101,6 +103,55 @@ def test_a_newer_iterator_ends_the_older_one(folder: Path, workers: int) -> None
         next(older)
     assert len(ids(newer)) == COUNT
     assert one.coverage().exact
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_error_ends_an_iterator_and_not_the_epoch(folder: Path, workers: int) -> None:
+    repaired = folder.with_name(f"repaired-{workers}")
+
+    def fail_at_first(sample: Any) -> Any:
+        if sample["id"] == 50 and not repaired.exists():
+            raise ValueError("fifty")
+        return sample
+
+    dataset = ms.StreamingDataset(folder, transform=fail_at_first)
+    one = ms.StreamingDataLoader(dataset, batch_size=10, num_workers=workers)
+    batches = iter(one)
+    done = ids(next(batches) for _ in range(5))
+    with pytest.raises(errors.FunctionError):
+        next(batches)
+    for _ in range(2):  # it neither pretends to have come to its end nor leaves a batch out
+        with pytest.raises(errors.UsageError, match="load_state_dict"):
+            next(batches)
+    assert (one.state_dict()["epoch"], one.state_dict()["position"]) == (0, 50)
+    repaired.touch()
+    one.load_state_dict(one.state_dict())
+    assert done + ids(one) == list(range(COUNT))
+    repaired.unlink()
+
+
+def test_a_finished_iterator_moves_nothing_any_more(folder: Path) -> None:
+    one = loader(folder)
+    batches = iter(one)
+    next(batches)
+    state = one.state_dict()
+    assert len(ids(batches)) == COUNT - 10
+    one.load_state_dict(state)
+    assert next(batches, None) is None
+    assert one.state_dict() == state
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_copy_of_a_loader_goes_on_by_itself(folder: Path, workers: int, copied: Any) -> None:
+    one = loader(folder, num_workers=workers, persistent_workers=workers > 0)
+    epochs = [ids(other) for other in [loader(folder)] for _ in range(2)]
+    batches = iter(one)
+    first = ids([next(batches)])
+    other = copied(one)
+    assert other.state_dict() == one.state_dict()
+    assert ids(other) == epochs[1]
+    assert first + ids(batches) == epochs[0]
 
 
 def test_len_is_a_whole_epoch_and_remaining_is_the_rest(folder: Path) -> None:

@@ -84,7 +84,7 @@ def test_the_same_in_every_process(tmp_path: Path) -> None:
     first = run("1")
     assert run("2") == first
     assert run("3") == first
-    assert len({key["digest"] for key in first[0].values()}) == len(first[0])
+    assert len({tuple(key.values()) for key in first[0].values()}) == len(first[0])
 
 
 def defined(source: str, name: str = "fn") -> Callable[..., Any]:
@@ -214,6 +214,40 @@ def test_bound_arguments_and_attributes_are_named() -> None:
     ]
 
 
+SETTINGS = """
+    import argparse
+    import types
+    class Steps:
+        def run(self, i):
+            return self.step(i)
+        def step(self, i):
+            return i + 1
+    parsed = argparse.Namespace(size=1)
+    simple = types.SimpleNamespace(size=2)
+    def fn(i):
+        return parsed.size, simple.size
+    method = Steps().run
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "expected"),
+    [
+        ("fn", "(size=1)", "(size=5)", "the attribute `size` of the argparse.Namespace (now 5"),
+        ("fn", "(size=2)", "(size=5)", "the attribute `size` of the types.SimpleNamespace (now 5"),
+        ("method", "i + 1", "i + 2", "the code of module.Steps.step"),
+    ],
+)
+def test_options_and_the_class_of_a_method_are_followed(
+    name: str, old: str, new: str, expected: str
+) -> None:
+    assert old in SETTINGS
+    edited = defined(SETTINGS.replace(old, new), name)
+    (found,) = differences(edited, defined(SETTINGS, name))
+    assert found.startswith(expected)
+    assert differences(defined(SETTINGS, name), defined(SETTINGS, name)) == []
+
+
 def test_built_in_functions_have_names_and_objects() -> None:
     assert function_key(np.sqrt) != function_key(np.exp)
     assert function_key(len) != function_key(max)
@@ -295,3 +329,41 @@ def test_a_variable_that_has_no_value_yet() -> None:
         return fn
 
     assert make()() == 3
+
+
+NOTES: list[int] = []
+COUNTS: dict[int, int] = {}
+CLASSES = ["cat", "dog"]
+
+
+def test_what_a_function_fills_is_not_what_it_is_made_of() -> None:
+    seen, by_name, last = [0], {"a": 1}, {1}
+
+    def notes(i: int) -> list[str]:
+        seen.append(i)
+        NOTES.append(i)
+        COUNTS[i] = COUNTS.get(i, 0) + 1
+        by_name["a"] += 1
+        last.add(i)
+        return CLASSES
+
+    class Counter:
+        def __init__(self, size: int) -> None:
+            self.size, self.calls, self.names = size, 0, [""]
+
+        def __call__(self, i: int) -> int:
+            self.calls += 1
+            self.names.append(str(i))
+            return self.size
+
+    counter = Counter(3)
+    lambda_notes = lambda i: seen.append(i) or i  # noqa: E731
+    for fn in (notes, counter, lambda_notes, partial(notes), counter.__call__):
+        before = function_key(fn).summary()
+        fn(1)
+        assert function_key(fn).summary() == before
+    before = function_key(notes).summary()
+    CLASSES.append("bird")
+    assert function_key(notes).summary() != before
+    counter.size = 4
+    assert function_key(counter).summary() != function_key(Counter(3)).summary()

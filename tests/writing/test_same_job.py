@@ -142,3 +142,23 @@ def test_a_worker_that_outlives_its_run_cannot_disturb_the_next(tmp_path: Path, 
     # Each run has a folder of its own for files without a name, which ends with the run.
     assert len(seen.paths) == 2
     assert not any(path.exists() for path in seen.paths)
+
+
+def test_a_function_that_notes_its_calls_goes_on_in_the_same_process(tmp_path: Path) -> None:
+    calls: list[int] = []
+    broken = [True]
+
+    def fn(i: int) -> int:
+        calls.append(i)
+        if i == 30 and broken:
+            broken.clear()
+            raise ValueError("once")
+        return i
+
+    with pytest.raises(errors.FunctionError):
+        ms.optimize(fn, range(40), tmp_path / "d", num_workers=0, verbose=False)
+    assert calls == list(range(31))
+    calls.clear()
+    ms.optimize(fn, range(40), tmp_path / "d", num_workers=0, verbose=False)
+    assert calls == list(range(30, 40))
+    assert ms.optimize(fn, range(40), tmp_path / "d", num_workers=0, verbose=False).already_done

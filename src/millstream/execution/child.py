@@ -32,17 +32,19 @@ SMALL = 4_096
 def main(descriptor: int) -> None:
     """Serves the parent behind a socket until it says to stop or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to decide
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # blocked until here
     for stream in (sys.stdout, sys.stderr):  # this process never ends by itself: write lines out
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)
     sock = socket.socket(fileno=descriptor)
-    # Whatever the work forks must not hold the socket open: its end says that this process died.
+    # Whatever the work forks or starts must not hold the socket open: its end says that this
+    # process died.
+    sock.set_inheritable(False)
     os.register_at_fork(after_in_child=sock.close)
     tasks: Messages = queue.SimpleQueue()
     threading.Thread(target=_read, args=(sock, tasks), daemon=True).start()
-    folder, path, number = wire.load(tasks.get())
+    path, number = wire.load(tasks.get())
     sys.path[:] = path
-    os.chdir(folder)
     work = _begin(tasks.get()[0], number)
     answers = _Answers(sock)
     while True:

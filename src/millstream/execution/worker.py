@@ -12,7 +12,8 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +55,17 @@ class Worker:
                 f"import sys; sys.path.insert(0, {place!r}); "
                 f"from millstream.execution.child import main; main({theirs.fileno()})"
             )
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", code], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
-            )
+            # -P: a queue.py in the current folder is not the one that the worker needs.
+            command = [sys.executable, "-P", "-c", code]
+            with _interrupts_wait():
+                self.process = subprocess.Popen(
+                    command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+                )
         self.socket = ours
         self._owner = os.getpid()
         self.tags: deque[int] = deque()
         with suppress(OSError):  # it died at once: its first answer will be the end of the stream
-            wire.send(ours, wire.dump((str(Path.cwd()), sys.path, number)))
+            wire.send(ours, wire.dump((sys.path, number)))
             wire.send(ours, [begin])
 
     def fileno(self) -> int:
@@ -103,6 +107,17 @@ class Worker:
         name = signal.Signals(-code).name if -code in list(signal.Signals) else f"signal {-code}"
         hint = " (was the machine out of memory?)" if -code == signal.SIGKILL else ""
         return f"was ended by {name}{hint}"
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """What is started in this block does not hear Ctrl-C before it asks to: it would die of it,
+    with a traceback, in the middle of its imports."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _error(name: str, message: str) -> MillstreamError:

@@ -16,6 +16,16 @@ from millstream.reading.dataset import stream_of
 from millstream.reading.run import Run
 from millstream.reading.steps import Made, Maker, Step, WorkerStart, make_here
 
+SUPERSEDED = (
+    "this iterator ended when a newer one of the same loader was made; a loader has one epoch "
+    "under way at a time"
+)
+FAILED = (
+    "this iterator ended with the error that it raised, before the end of its epoch. To go on "
+    "there, loader.load_state_dict(loader.state_dict()) and iterate anew; without that the next "
+    "iter() starts the next epoch"
+)
+
 
 class Engine:
     """Makes the batches of a plan, in order, with so many workers, ahead batches each.
@@ -39,6 +49,10 @@ class Engine:
         self._read = ReadStats()  # of all batches that were handed out
         self._fetched_before = self.source.fetched()
         self._kept: _Kept | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy has no workers yet."""
+        return {**self.__dict__, "_kept": None}
 
     @property
     def stats(self) -> ReadStats:
@@ -112,20 +126,24 @@ class EpochIterator(Iterator[Any]):
         )
         self._made = enumerate(made := engine.batches(run, self._plan))
         self._close = made.close  # type: ignore[attr-defined]
-        self._superseded = False
+        self._finished = False
+        self._broken: str | None = None  # why it gives no batch any more, though some are left
 
     def __next__(self) -> Any:
-        if self._superseded:
-            raise UsageError(
-                "this iterator ended when a newer one of the same loader was made; a loader has "
-                "one epoch under way at a time"
-            )
+        if self._broken is not None:
+            raise UsageError(self._broken)
         try:
             step, made = next(self._made)
+            batch = made.batch if self._pin is None else self._pin(made.batch)
         except StopIteration:
-            self._run.end(self._plan)
+            if not self._finished:
+                self._run.end(self._plan)
+            self._finished = True
             raise
-        batch = made.batch if self._pin is None else self._pin(made.batch)
+        except BaseException:
+            # The generator is spent. Its StopIteration would look like the end of the epoch.
+            self._broken = FAILED
+            raise
         self._run.deliver(self._plan, step, made.taken)
         self._engine.count(made.stats)
         self._ahead.passed(self._plan.after(step + 1))
@@ -133,5 +151,5 @@ class EpochIterator(Iterator[Any]):
 
     def supersede(self) -> None:
         """A newer iterator takes over: ends this one's work at once."""
-        self._superseded = True
+        self._broken = SUPERSEDED
         self._close()

@@ -18,7 +18,7 @@ from millstream.reading.dataset import StreamingDataset, stream_of
 from millstream.reading.run import Run, Shape, check_rank, drops_last
 from millstream.reading.steps import Maker
 from millstream.torch.engine import Engine, EpochIterator
-from millstream.torch.topology import Ranks, find_ranks
+from millstream.torch.topology import CALLER, Ranks, find_ranks
 
 logger = logging.getLogger("millstream")
 
@@ -29,7 +29,8 @@ class StreamingDataLoader(DataLoader[Any]):
     A batch is done when `next()` has returned it; what workers have made beyond that never
     counts. Every `iter()` starts the next epoch, but the first after `load_state_dict`, which
     goes on at the next batch; a loop that was left early does not go on; an iterator ends when
-    there is a newer one. A state may be loaded with any number of ranks and workers and any
+    there is a newer one, or when it has raised an error, and the state then is that after the
+    last batch that came. A state may be loaded with any number of ranks and workers and any
     batch size.
 
     Before a batch is made by functions of the user's (a transform, a `__getitem__`, a
@@ -64,7 +65,8 @@ class StreamingDataLoader(DataLoader[Any]):
         WorkerTimeout: A batch took longer than `timeout`.
         FunctionError: A transform, a `__getitem__`, the `collate_fn` or `worker_init_fn` raised.
         NotPicklable: The dataset or a function cannot be sent to a worker.
-        UsageError: The samples have no default batch.
+        UsageError: The samples have no default batch; or torch.distributed was initialized after
+            the loader was made, and says another rank.
         CorruptData: Bytes of the dataset are not what was written.
     """
 
@@ -132,7 +134,12 @@ class StreamingDataLoader(DataLoader[Any]):
             pin_memory_device=pin_memory_device,
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy goes on where this one stands, and has no iterator yet."""
+        return {**self.__dict__, "_latest": None}
+
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        self._found.check()
         before = None if self._latest is None else self._latest()
         if before is not None:
             before.supersede()
@@ -249,7 +256,7 @@ def _rank_of(rank: int | None, ranks: int | None) -> Ranks:
     if rank is None or ranks is None:
         return find_ranks()
     check_rank(rank, ranks)
-    return Ranks(rank=rank, ranks=ranks, source="the call")
+    return Ranks(rank=rank, ranks=ranks, source=CALLER)
 
 
 def _pinning() -> Callable[[Any], Any] | None:

@@ -18,6 +18,8 @@ _LAUNCHERS = {
     "Open MPI": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     "MPI": ("PMI_RANK", "PMI_SIZE"),
 }
+DISTRIBUTED = "torch.distributed"
+CALLER = "the call"
 NOBODY = "neither torch.distributed nor a launcher"
 
 
@@ -32,6 +34,17 @@ class Ranks:
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.ranks:
             raise UsageError(f"rank {self.rank} of {self.ranks} ranks, as {self.source} says")
+
+    def check(self) -> None:
+        """Raises UsageError if torch.distributed was initialized since, and says otherwise."""
+        now = find_ranks()
+        told = (now.rank, now.ranks) != (self.rank, self.ranks)
+        if told and now.source == DISTRIBUTED and self.source != CALLER:
+            raise UsageError(
+                f"this loader was made for rank {self.rank} of {self.ranks}, as {self.source} "
+                f"said; torch.distributed now says rank {now.rank} of {now.ranks}. Make the loader "
+                "after init_process_group, or give it rank= and ranks="
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +63,7 @@ def find_ranks(environment: Mapping[str, str] | None = None) -> Ranks:
         return Ranks(
             rank=torch.distributed.get_rank(),
             ranks=torch.distributed.get_world_size(),
-            source="torch.distributed",
+            source=DISTRIBUTED,
         )
     variables = os.environ if environment is None else environment
     for launcher, (rank, ranks) in _LAUNCHERS.items():

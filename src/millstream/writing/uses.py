@@ -1,21 +1,34 @@
 """What a function uses besides its input: code and values, each with a name for a message.
 
 Closures, defaults and bound arguments are followed wherever they lead. Global names are followed
-in the module that the function is from, and there into functions and classes of that module;
-what comes from other modules changes with its library, and counts by its name.
+in the module that the function is from, and there into functions and classes of that module, and
+into namespaces, which often hold a script's options; what comes from other modules changes with
+its library, and counts by its name.
 """
 
 from __future__ import annotations
 
 import dis
 import functools
+from argparse import Namespace
 from collections.abc import Iterator
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FunctionType,
+    MethodType,
+    ModuleType,
+    SimpleNamespace,
+)
 from typing import Any
 
 from millstream.writing.canonical import full_name
+from millstream.writing.filled import codes, filled
 
 Named = tuple[str, Any]
+
+# The methods in which an object is given its attributes.
+_MAKERS = {"__init__", "__new__", "__post_init__", "__setstate__"}
 
 
 def function_name(fn: object) -> str:
@@ -49,7 +62,9 @@ class Uses:
     def _has_parts(self, value: Any) -> bool:
         if isinstance(value, type):
             return value.__module__ == self._home
-        return isinstance(value, FunctionType | functools.partial | MethodType) or _wraps(value)
+        if isinstance(value, FunctionType | functools.partial | MethodType):
+            return True
+        return isinstance(value, Namespace | SimpleNamespace) or _wraps(value)
 
     def _parts(self, fn: Any, owner: str) -> Iterator[Named]:
         match fn:
@@ -62,7 +77,9 @@ class Uses:
                     yield f"the argument `{place}` bound in {owner}", value
             case MethodType():
                 yield owner, fn.__func__
-                yield from _attributes(fn.__self__)
+                of = fn.__self__
+                yield f"the class of {owner}", of if isinstance(of, type) else type(of)
+                yield from _attributes(of)
             case BuiltinFunctionType():
                 yield f"the object that {owner} is of", fn.__self__
             case type():
@@ -83,7 +100,7 @@ class Uses:
         keywords = sorted((fn.__kwdefaults__ or {}).items())
         for name, value in [*zip(names, defaults, strict=True), *keywords]:
             yield f"the default of `{name}` in {owner}", value
-        scratch = _stored(code)
+        scratch = _stored(code) | filled(fn)
         for name, cell in zip(code.co_freevars, fn.__closure__ or (), strict=True):
             if name not in scratch:
                 yield f"the closed-over variable `{name}` of {owner}", _contents(cell)
@@ -91,7 +108,7 @@ class Uses:
             yield from self._of_module(fn, scratch)
 
     def _of_module(self, fn: FunctionType, scratch: set[str]) -> Iterator[Named]:
-        """The globals that a function names, except modules, and what it sets itself."""
+        """The globals that a function names, except modules, and what it sets or fills itself."""
         for name in sorted(_loaded(fn.__code__) - scratch - self._globals):
             if name not in fn.__globals__ or isinstance(fn.__globals__[name], ModuleType):
                 continue
@@ -120,15 +137,29 @@ def _wraps(value: object) -> bool:
 
 
 def _attributes(value: Any) -> Iterator[Named]:
-    """The state of an object, by its attributes."""
+    """The state of an object, by its attributes, but for what its own methods set or fill."""
     if isinstance(value, type | ModuleType):
         return
     slots = [vars(kind).get("__slots__", ()) for kind in type(value).__mro__]
     names = [name for some in slots for name in ((some,) if isinstance(some, str) else some)]
     state = {name: getattr(value, name) for name in names if hasattr(value, name)}
     state.update(getattr(value, "__dict__", {}))
-    for name in sorted(state):
+    for name in sorted(state.keys() - _set_by_methods(type(value))):
         yield f"the attribute `{name}` of the {full_name(type(value))}", state[name]
+
+
+def _set_by_methods(kind: type) -> set[str]:
+    methods = [
+        method
+        for base in kind.__mro__
+        for name, method in vars(base).items()
+        if isinstance(method, FunctionType) and name not in _MAKERS
+    ]
+    return {
+        name
+        for method in methods
+        for name in _names(method.__code__, "STORE_ATTR", "DELETE_ATTR") | filled(method)
+    }
 
 
 def _members(kind: type) -> Iterator[Named]:
@@ -150,18 +181,10 @@ def _contents(cell: Any) -> object:
         return None
 
 
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    """A code object, and those of the functions that it defines."""
-    yield code
-    for const in code.co_consts:
-        if isinstance(const, CodeType):
-            yield from _codes(const)
-
-
 def _names(code: CodeType, *operations: str) -> set[str]:
     return {
         str(step.argval)
-        for some in _codes(code)
+        for some in codes(code)
         for step in dis.get_instructions(some)
         if step.opname.startswith(operations)
     }
