@@ -207,3 +207,24 @@ def test_all_errors_survive_the_way_back() -> None:
     outcomes = run(Processes(1), work, [kind.__name__ for kind in kinds])
     assert [type(outcome.error) for outcome in outcomes] == kinds
     assert {str(outcome.error) for outcome in outcomes} == {"text"}
+
+
+def test_no_task_waits_behind_a_slow_one(tmp_path: Path) -> None:
+    gate, quick = tmp_path / "gate", tmp_path / "quick"
+    os.mkfifo(gate)
+
+    def work(x: int) -> int:
+        if x < 2:  # both workers are slow until somebody writes
+            gate.read_text()
+        quick.touch()
+        return x
+
+    with Processes(2).open(work) as session:
+        given = 0
+        while session.free:
+            session.submit(given, given)
+            given += 1
+        assert given == 2  # nothing is known yet of how long a task takes
+        with gate.open("w"):
+            pass
+        assert session.wait().tag in (0, 1)

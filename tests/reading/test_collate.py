@@ -90,7 +90,7 @@ def test_what_only_torch_knows_is_left_to_it() -> None:
         [np.zeros(2), np.zeros(3)],
         [{"a": 1}, {"b": 1}],
         [[1], [1, 2]],
-        [None, None],
+        [None, 1],
         [np.array(["a"]), np.array(["b"])],
         [1 << 70, 1],
         [torch.zeros(2), torch.zeros(3)],
@@ -99,3 +99,10 @@ def test_what_only_torch_knows_is_left_to_it() -> None:
 def test_what_has_no_batch_is_said(samples: list[Any]) -> None:
     with pytest.raises(UsageError, match="collate_fn"):
         collate_samples(samples, make_tensor)
+
+
+def test_what_torch_refuses_and_a_dataset_may_hold() -> None:
+    samples = [{"none": None, "big": np.arange(2, dtype=">i4") + i} for i in range(3)]
+    batch = collate_samples(samples, make_tensor)
+    assert batch["none"] is None
+    assert batch["big"].tolist() == [[0, 1], [1, 2], [2, 3]]

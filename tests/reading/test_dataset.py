@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from PIL import Image
-from scripts import SOURCE
+from scripts import SOURCE, start
 from small_reader import small_dataset
 from strategies import rows, same
 
@@ -110,11 +110,11 @@ def test_fields_reads_only_these(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     from millstream.format import ChunkView
 
     read: list[int] = []
-    payload = ChunkView.payload
+    payloads = ChunkView.payloads
     monkeypatch.setattr(
         ChunkView,
-        "payload",
-        lambda self, field, row: read.append(field) or payload(self, field, row),
+        "payloads",
+        lambda self, fields, row: read.extend(fields) or payloads(self, fields, row),
     )
     assert ms.StreamingDataset(folder, fields=["id"])[4] == {"id": 4}
     assert ms.StreamingDataset(folder, fields=["meta.w", "id"])[4] == {"id": 4, "meta": {"w": 4}}
@@ -322,3 +322,38 @@ def test_pickle_needs_both_sides(tmp_path: Path) -> None:
     with pytest.raises(errors.CorruptData, match="pickle"):
         ms.StreamingDataset(folder)
     assert ms.StreamingDataset(folder, allow_pickle=True)[2] == {"c": complex(1, 2)}
+
+
+def test_a_blob_that_fields_share_is_verified_once_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from millstream.format import view
+
+    folder = write(tmp_path / "d", [{"a": "x" * 50, "b": b"y", "c": "z"} for _ in range(10)])
+    ds = ms.StreamingDataset(folder)
+    hashed: list[int] = []
+    digest = view.xxh3_64_intdigest
+    monkeypatch.setattr(
+        view, "xxh3_64_intdigest", lambda blob: hashed.append(len(blob)) or digest(blob)
+    )
+    assert len(ds[:10]) == 10
+    assert len(hashed) == 10
+
+
+def test_a_dataset_is_iterable_for_a_torch_that_comes_later(folder: Path) -> None:
+    process = start(
+        """
+        import sys
+        import millstream as ms
+        dataset = ms.StreamingDataset(sys.argv[1], shuffle=True, fields=["id"])
+        assert "torch" not in sys.modules
+        from torch.utils.data import DataLoader
+        loader = DataLoader(dataset, batch_size=300)
+        print([sorted(b["id"].tolist()) == list(range(300)) for b in loader], type(dataset))
+        print(next(iter(loader))["id"].tolist() == list(range(300)))
+        """,
+        folder,
+    )
+    out, err = process.communicate()
+    name = "millstream.reading.dataset.StreamingDataset"
+    assert (out, err) == (f"[True] <class '{name}'>\nFalse\n", "")

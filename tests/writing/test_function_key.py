@@ -367,3 +367,22 @@ def test_what_a_function_fills_is_not_what_it_is_made_of() -> None:
     assert function_key(notes).summary() != before
     counter.size = 4
     assert function_key(counter).summary() != function_key(Counter(3)).summary()
+
+
+def test_what_is_no_container_counts_though_its_function_fills_others() -> None:
+    keys = set()
+    for size in (1, 2):
+        names = {"size": size, "results": {}}
+        exec("def fn(i):\n    results[i] = size\n    return size", names)  # without source
+        keys.add(function_key(names["fn"]).summary()["digest"])
+    assert len(keys) == 2
+
+    class Sized:
+        def __init__(self, size: int) -> None:
+            self.size = size
+
+        def __call__(self, other: Any) -> int:
+            other.size = 3  # another object's
+            return self.size
+
+    assert function_key(Sized(1)).summary() != function_key(Sized(2)).summary()

@@ -1,11 +1,12 @@
 """Tasks are done by worker processes, each by whoever is free.
 
-Each worker has one task to run and at most one more waiting in its socket, so it never waits
-for the parent.
+Each worker has one task to run and, if they are quick, one more waiting in its socket, so that it
+need not wait for the parent.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,8 +20,9 @@ from millstream.execution.worker import Worker, pickled
 
 R = TypeVar("R")
 
-# One running and one waiting: the second is there when the first ends.
-TASKS_A_WORKER = 2
+# Where tasks are quick a worker has one running and one waiting, which is there when the first
+# ends. A waiting task cannot be given to another worker, so where they are slow none waits.
+QUICK_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class _Pool(Generic[R]):
         self._begin = begin
         self._workers: list[Worker] = []
         self._contents: dict[int, bytes] = {}
+        self._begun: dict[int, float] = {}
+        self._waiting = 0  # tasks a worker, besides the one that runs
         self._ended: deque[Outcome[R]] = deque()
         try:
             for number in range(workers):
@@ -72,7 +76,7 @@ class _Pool(Generic[R]):
 
     @property
     def free(self) -> int:
-        return TASKS_A_WORKER * len(self._workers) - len(self._contents)
+        return max(0, (1 + self._waiting) * len(self._workers) - len(self._contents))
 
     def submit(self, tag: int, task: Any) -> None:
         self._contents[tag] = pickled(task, "an input")
@@ -80,6 +84,7 @@ class _Pool(Generic[R]):
 
     def _give(self, tag: int) -> None:
         worker = min(self._workers, key=lambda worker: len(worker.tags))
+        self._begun[tag] = time.monotonic()
         worker.give(tag, self._contents[tag])
 
     def wait(self) -> Outcome[R]:
@@ -96,6 +101,8 @@ class _Pool(Generic[R]):
             self._bury(worker)
             return
         del self._contents[outcome.tag]
+        seconds = time.monotonic() - self._begun.pop(outcome.tag)
+        self._waiting = int(seconds < QUICK_SECONDS * (1 + self._waiting))
         self._ended.append(outcome)
 
     def _bury(self, worker: Worker) -> None:
@@ -105,7 +112,7 @@ class _Pool(Generic[R]):
         self._workers[number] = Worker(self._begin, number)
         if worker.tags:
             running = worker.tags.popleft()
-            del self._contents[running]
+            del self._contents[running], self._begun[running]
             died = WorkerDied(f"a worker process {worker.death()} in the middle of a task")
             self._ended.append(Outcome(tag=running, error=died))
         for tag in worker.tags:

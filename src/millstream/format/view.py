@@ -69,8 +69,16 @@ class ChunkView:
 
     def payload(self, field: int, row: int) -> memoryview:
         """One row of a field that lies row by row."""
-        group, place = self._groups[field]
-        return group.payload(row, place)
+        return self.payloads([field], row)[0]
+
+    def payloads(self, fields: Sequence[int], row: int) -> list[memoryview]:
+        """One row of fields that lie row by row; a blob that they share is verified once."""
+        found: dict[_GroupView, Sequence[memoryview]] = {}
+        for field in fields:
+            group, _ = self._groups[field]
+            if group not in found:
+                found[group] = group.payloads(row)
+        return [found[group][place] for group, place in map(self._groups.__getitem__, fields)]
 
     def array(self, field: int, row: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         """One row of an array field that lies row by row; shares the memory of the chunk."""
@@ -199,12 +207,12 @@ class _GroupView:
                 )
         return blob
 
-    def payload(self, row: int, place: int) -> memoryview:
+    def payloads(self, row: int) -> Sequence[memoryview]:
         blob = self.blob(row)
         if not self._lengths.size:
-            return blob
+            return [blob]
         with _named(self._name, row):
-            return _split(blob, self._lengths)[place]
+            return _split(blob, self._lengths)
 
 
 def _split(blob: memoryview, lengths: struct.Struct) -> Sequence[memoryview]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 from millstream.errors import CorruptData, StorageError
@@ -21,17 +20,16 @@ class MappedChunks:
 
     def __init__(self, store: NearStore, table: ChunkTable, *, verify: bool) -> None:
         self._store, self._table, self._verify = store, table, verify
-        self._open: OrderedDict[int, ChunkView] = OrderedDict()
+        self._open: dict[int, ChunkView] = {}  # the longest unused first
 
     def view(self, chunk: int, fields: Sequence[int], rows: Rows) -> ChunkView:
         """A chunk's rows; raises CorruptData if the file is not the one the manifest lists."""
-        view = self._open.get(chunk)
-        if view is None:
-            view = self._open[chunk] = self._map(chunk)
-            if len(self._open) > MAX_OPEN:
-                self._open.popitem(last=False)
-        else:
-            self._open.move_to_end(chunk)
+        # Other threads may do the same between any two steps; each step of a dict is done at once.
+        view = self._open.pop(chunk, None) or self._map(chunk)
+        self._open[chunk] = view
+        if len(self._open) > MAX_OPEN:
+            for oldest in list(self._open)[:-MAX_OPEN]:
+                self._open.pop(oldest, None)
         return view
 
     def renew(self, chunks: Iterable[int]) -> bool:

@@ -83,8 +83,8 @@ def _as_collated(batch: Any) -> Any:
 def collate_samples(samples: Sequence[Any], make: MakeTensor) -> Any:
     """A batch of samples; raises UsageError for values that have none.
 
-    Strings inside a list or tuple become a list; default_collate makes a tuple of them there,
-    and a list elsewhere.
+    Strings inside a list or tuple become a list, of which default_collate makes a tuple. None
+    for all samples stays None, and arrays of foreign byte order are turned; there it raises.
     """
     try:
         return _collate(samples, make)
@@ -107,6 +107,8 @@ def _collate(values: Sequence[Any], make: MakeTensor) -> Any:
         return [_collate(column, make) for column in zip(*values, strict=True)]
     if kind is str or kind is bytes:
         return list(values)
+    if all(value is None for value in values):
+        return None
     array = _stacked(values, kind)
     return interop.torch().default_collate(values) if array is None else make(array, "")
 
@@ -120,4 +122,4 @@ def _stacked(values: Sequence[Any], kind: type) -> Array | None:
     if not issubclass(kind, np.ndarray | np.generic) or values[0].dtype.kind not in "biufc":
         return None
     alike = {(value.dtype, value.shape) for value in values}
-    return np.stack(values) if len(alike) == 1 and values[0].dtype.isnative else None
+    return _native(np.stack(values)) if len(alike) == 1 else None

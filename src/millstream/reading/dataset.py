@@ -126,6 +126,12 @@ class StreamingDataset:
         if (torch := interop.loaded_torch()) is not None:
             torch.register_iterable(StreamingDataset)
 
+    @property  # type: ignore[misc]  # object's own can be set, which nobody does
+    def __class__(self) -> type:
+        """The class, as isinstance asks for it: torch may have come after this dataset was made."""
+        self._register()
+        return type(self)
+
     def __getstate__(self) -> dict[str, Any]:
         torch = interop.loaded_torch()
         ranks = self._ranks if torch is None else torch.ranks()

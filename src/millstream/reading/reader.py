@@ -77,7 +77,15 @@ class Reader:
         taken = np.full(len(rows), -1, np.int64)
         for run in runs:
             taken[run.places] = run.first + run.rows
-        return [self._field(field, runs, len(rows)) for field in fields], taken
+        bytes_fields = [field for field in fields if self._dtypes[field] is None]
+        payloads = dict(zip(bytes_fields, _payloads(bytes_fields, runs, len(rows)), strict=True))
+        values: list[Values] = []
+        for field in fields:
+            dtype = self._dtypes[field]
+            values.append(
+                payloads[field] if dtype is None else _array_field(field, runs, len(rows), dtype)
+            )
+        return values, taken
 
     def _runs(self, rows: Rows, fields: Sequence[int]) -> list[_Run]:
         chunks = np.searchsorted(self._ends, rows, side="right")
@@ -92,14 +100,12 @@ class Reader:
             runs.append(_Run(self._chunks.view(chunk, fields, within), before, within, part))
         return runs
 
-    def _field(self, field: int, runs: Sequence[_Run], count: int) -> Values:
-        dtype = self._dtypes[field]
-        if dtype is None:
-            return _payloads(field, runs, count)
-        shapes = {run.view.shape(field) for run in runs}
-        if len(shapes) == 1 and (shape := shapes.pop()) is not None:
-            return _column(field, runs, np.empty((count, *shape), dtype))
-        return _arrays(field, runs, count, dtype)
+
+def _array_field(field: int, runs: Sequence[_Run], count: int, dtype: np.dtype[Any]) -> Values:
+    shapes = {run.view.shape(field) for run in runs}
+    if len(shapes) == 1 and (shape := shapes.pop()) is not None:
+        return _column(field, runs, np.empty((count, *shape), dtype))
+    return _arrays(field, runs, count, dtype)
 
 
 def _column(field: int, runs: Sequence[_Run], out: Array) -> Array:
@@ -121,9 +127,11 @@ def _arrays(field: int, runs: Sequence[_Run], count: int, dtype: np.dtype[Any]) 
     return out
 
 
-def _payloads(field: int, runs: Sequence[_Run], count: int) -> list[memoryview]:
-    out = [memoryview(b"")] * count
-    for run in runs:
+def _payloads(fields: Sequence[int], runs: Sequence[_Run], count: int) -> list[list[memoryview]]:
+    """The stored bytes of each field, row by row."""
+    out = [[memoryview(b"")] * count for _ in fields]
+    for run in runs if fields else []:
         for row, place in zip(run.rows.tolist(), run.places.tolist(), strict=True):
-            out[place] = run.view.payload(field, row)
+            for column, payload in zip(out, run.view.payloads(fields, row), strict=True):
+                column[place] = payload
     return out

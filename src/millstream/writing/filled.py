@@ -1,4 +1,4 @@
-"""Which containers a function fills: they hold its results, and are not what these are made from.
+"""What a function sets, and the containers that it fills: its results, not what it is made of.
 
 A list that a function notes its calls in is another one after each call; were it to count, a job
 that raised could not go on in the same process.
@@ -10,9 +10,13 @@ import ast
 import dis
 import inspect
 import textwrap
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from types import CodeType, FunctionType
+
+import numpy as np
 
 # The methods that change a list, a dict, a set, a deque, a counter or a bytearray in place.
 _CHANGE = {
@@ -20,6 +24,40 @@ _CHANGE = {
     *("clear", "sort", "reverse", "add", "discard", "update", "setdefault", "popitem", "subtract"),
     *("difference_update", "intersection_update", "symmetric_difference_update", "move_to_end"),
 }
+
+
+_CONTAINERS = (list, dict, set, bytearray, deque, np.ndarray)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """Names that hold what a function makes: set by it, or, if they are containers, filled."""
+
+    set_names: set[str]
+    filled_names: set[str]
+
+    def has(self, name: str, value: object) -> bool:
+        """Whether a value of that name is a result."""
+        is_filled = name in self.filled_names and isinstance(value, _CONTAINERS)
+        return is_filled or name in self.set_names
+
+
+def set_on_self(method: FunctionType) -> set[str]:
+    """The attributes that a method sets on its first argument, also by `+=` and its like."""
+    own = method.__code__.co_varnames[:1]
+    steps = list(dis.get_instructions(method.__code__))
+    found = {
+        str(step.argval)
+        for load, step in pairwise(steps)
+        if step.opname in ("STORE_ATTR", "DELETE_ATTR") and load.argval in own
+    }
+    # Of an object that is loaded, copied, and asked for an attribute, that one is set later on.
+    copied = zip(steps, steps[1:], steps[2:], strict=False)
+    return found | {
+        str(step.argval)
+        for load, copy, step in copied
+        if load.argval in own and copy.opname == "COPY" and step.opname == "LOAD_ATTR"
+    }
 
 
 def filled(fn: FunctionType) -> set[str]:

@@ -50,8 +50,9 @@ def optimize(
     what is missing; a finished one reports. Another call for the same folder is refused, naming
     what differs: an input (a string or path that names a local file counts with that file's size
     and modification time), the code of fn, a value that fn closes over, is bound to, or has in
-    the global variables of its module (objects without plain values count by their class), or a
-    setting below that shapes the bytes.
+    the global variables of its module, or a setting below that shapes the bytes. Numbers, text,
+    containers, arrays, dataclasses and argparse's namespaces count by what is in them; an object of
+    any other class by the class alone, and a function of another module by its name.
 
     Args:
         fn: Returns a sample, or an iterator over any number of samples (a generator function

@@ -23,7 +23,7 @@ from types import (
 from typing import Any
 
 from millstream.writing.canonical import full_name
-from millstream.writing.filled import codes, filled
+from millstream.writing.filled import Results, codes, filled, set_on_self
 
 Named = tuple[str, Any]
 
@@ -100,19 +100,21 @@ class Uses:
         keywords = sorted((fn.__kwdefaults__ or {}).items())
         for name, value in [*zip(names, defaults, strict=True), *keywords]:
             yield f"the default of `{name}` in {owner}", value
-        scratch = _stored(code) | filled(fn)
+        results = Results(set_names=_stored(code), filled_names=filled(fn))
         for name, cell in zip(code.co_freevars, fn.__closure__ or (), strict=True):
-            if name not in scratch:
-                yield f"the closed-over variable `{name}` of {owner}", _contents(cell)
-        if fn.__module__ == self._home:
-            yield from self._of_module(fn, scratch)
+            if not results.has(name, value := _contents(cell)):
+                yield f"the closed-over variable `{name}` of {owner}", value
+        if str(fn.__module__) == self._home:
+            yield from self._of_module(fn, results)
 
-    def _of_module(self, fn: FunctionType, scratch: set[str]) -> Iterator[Named]:
-        """The globals that a function names, except modules, and what it sets or fills itself."""
-        for name in sorted(_loaded(fn.__code__) - scratch - self._globals):
-            if name not in fn.__globals__ or isinstance(fn.__globals__[name], ModuleType):
+    def _of_module(self, fn: FunctionType, results: Results) -> Iterator[Named]:
+        """The globals that a function names, except modules, and its results."""
+        for name in sorted(_loaded(fn.__code__) - self._globals):
+            value = fn.__globals__.get(name)
+            if name not in fn.__globals__ or isinstance(value, ModuleType):
                 continue
-            value = fn.__globals__[name]
+            if results.has(name, value):
+                continue
             self._globals.add(name)
             if isinstance(value, FunctionType | type) and value.__module__ != self._home:
                 value = full_name(value)
@@ -144,22 +146,24 @@ def _attributes(value: Any) -> Iterator[Named]:
     names = [name for some in slots for name in ((some,) if isinstance(some, str) else some)]
     state = {name: getattr(value, name) for name in names if hasattr(value, name)}
     state.update(getattr(value, "__dict__", {}))
-    for name in sorted(state.keys() - _set_by_methods(type(value))):
-        yield f"the attribute `{name}` of the {full_name(type(value))}", state[name]
+    results = _results_of_methods(type(value))
+    for name in sorted(state):
+        if not results.has(name, state[name]):
+            yield f"the attribute `{name}` of the {full_name(type(value))}", state[name]
 
 
-def _set_by_methods(kind: type) -> set[str]:
+def _results_of_methods(kind: type) -> Results:
+    """Of an object: the attributes that its methods, but for its makers, set or fill."""
     methods = [
         method
         for base in kind.__mro__
         for name, method in vars(base).items()
         if isinstance(method, FunctionType) and name not in _MAKERS
     ]
-    return {
-        name
-        for method in methods
-        for name in _names(method.__code__, "STORE_ATTR", "DELETE_ATTR") | filled(method)
-    }
+    return Results(
+        set_names={name for method in methods for name in set_on_self(method)},
+        filled_names={name for method in methods for name in filled(method)},
+    )
 
 
 def _members(kind: type) -> Iterator[Named]:
