@@ -115,18 +115,6 @@ class LocalStore:
         """Removes an object; there may be none."""
         self.path(key).unlink(missing_ok=True)
 
-    def rename(self, key: str, other: str) -> None:
-        """Gives an object another key."""
-        self.path(key).rename(self.path(other))
-
-    def blocks(self, key: str) -> Iterator[memoryview]:
-        """An object's bytes, block by block, each good until the next is asked for.
-
-        A bad sector is an OSError here, where a mapping would kill the process.
-        """
-        with self._open(key) as file:
-            yield from _blocks(file)
-
     def put_file(self, key: str, path: str | os.PathLike[str]) -> None:
         """Makes or replaces an object by renaming a complete copy of a file."""
         with Path(path).open("rb", buffering=0) as file:
