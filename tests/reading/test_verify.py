@@ -182,14 +182,14 @@ def test_all_problems_are_listed(store: LocalStore) -> None:
 
 def test_a_bad_sector_is_a_finding(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = chunk_files(store)[1]
-    blocks = LocalStore.blocks
+    get = LocalStore.get
 
-    def faulty(self: LocalStore, key: str) -> Iterator[memoryview]:
+    def faulty(self: LocalStore, key: str, span: Any = None) -> bytes:
         if key.endswith(bad.name):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return blocks(self, key)
+        return get(self, key, span)
 
-    monkeypatch.setattr(LocalStore, "blocks", faulty)
+    monkeypatch.setattr(LocalStore, "get", faulty)
     (found,) = findings(store)
     assert (found.chunk, found.problem) == (1, "cannot be read: Input/output error")
 

@@ -184,7 +184,8 @@ def lost_without_its_json(store: LocalStore) -> None:
 
 def moved_aside(store: LocalStore) -> None:
     damaged(store)
-    store.rename("versions/000000000003", "versions/000000000003.damaged")
+    manifest = store.path("versions/000000000003")
+    manifest.rename(manifest.with_suffix(".damaged"))
     manifest_file(store, 3).with_suffix(".json").unlink()
     store.put("latest", b"2")
 

@@ -210,7 +210,7 @@ def test_several_jobs_are_listed_and_one_is_chosen(tmp_path: Path, store: LocalS
     other = write(tmp_path / "other", 30, lambda i: {"n": i})
     shutil.copytree(other.root / "chunks", store.root / "chunks", dirs_exist_ok=True)
     lose_manifest(store)
-    jobs = find_jobs(store, tuple(store.list("chunks/"))).jobs
+    jobs = find_jobs(store, tuple(store.list("chunks/")), threads=1).jobs
     assert sorted((j.rows, len(j.chunks), j.record is None) for j in jobs) == [
         (30, 2, True), (60, 3, False),
     ]  # fmt: skip

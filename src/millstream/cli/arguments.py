@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from millstream.store import Store, open_store
+
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -45,11 +47,45 @@ def add_command(
 
 def add_place(parser: argparse.ArgumentParser, *, version: bool = False) -> None:
     """The dataset, and which of its versions."""
-    parser.add_argument("place", metavar="URL", help="the dataset's folder, or a file:// URL")
+    parser.add_argument(
+        "place", metavar="URL", help="the dataset's folder, or where else it is: s3://BUCKET/PATH"
+    )
+    add_storage_options(parser)
     if version:
         parser.add_argument(
             "--version", type=int, metavar="N", help="the version with this number, not the newest"
         )
+
+
+def add_storage_options(parser: argparse.ArgumentParser) -> None:
+    """How to reach a bucket."""
+    parser.add_argument(
+        "--storage-option",
+        dest="storage_options",
+        action="append",
+        type=_pair,
+        default=[],
+        metavar="KEY=VALUE",
+        help="such as endpoint_url=https://...; as often as needed. Other users of the machine see "
+        "command lines: keep secrets in the environment or the cloud's own files",
+    )
+
+
+def storage_options(args: argparse.Namespace) -> dict[str, str] | None:
+    """What was given of them."""
+    return dict(args.storage_options) or None
+
+
+def open_given(args: argparse.Namespace) -> Store:
+    """The store of the dataset."""
+    return open_store(args.place, storage_options(args))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not key or not separator:
+        raise argparse.ArgumentTypeError("a storage option is KEY=VALUE")
+    return key, value
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -6,12 +6,12 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from millstream.cli.arguments import add_command, add_json, add_place
+from millstream.cli.arguments import add_command, add_json, add_place, open_given
 from millstream.cli.show import plural, print_json, progress
 from millstream.errors import CorruptData
 from millstream.reading.verify import Finding, check_bytes, check_parent, check_sizes
 from millstream.reading.versions import Version, load_version
-from millstream.store import LocalStore, open_place
+from millstream.store import Store
 from millstream.units import size_text
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    store = open_place(args.place)
+    store = open_given(args)
     try:
         version = load_version(store, args.version)
     except CorruptData as error:
@@ -63,7 +63,7 @@ def _verify(args: argparse.Namespace) -> int:
     return _report(args, str(store), version, _findings(store, version, quick=args.quick))
 
 
-def _findings(store: LocalStore, version: Version, *, quick: bool) -> list[Finding]:
+def _findings(store: Store, version: Version, *, quick: bool) -> list[Finding]:
     manifest = version.manifest
     found = list(check_parent(store, version))
     checks = (

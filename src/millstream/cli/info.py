@@ -6,17 +6,16 @@ import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from millstream.cli.arguments import add_command, add_json, add_place
+from millstream.cli.arguments import add_command, add_json, add_place, open_given
 from millstream.cli.show import dtype_text, note, pairs, plural, print_json, reason, table
 from millstream.errors import CorruptData
-from millstream.format import Field, Header, Manifest, Tombstone, read_header
+from millstream.format import Field, Header, Manifest, Tombstone
 from millstream.format.keys import chunk_key
-from millstream.reading.sizes import MeanSize, mean_sizes
+from millstream.reading.sizes import MeanSize, known_sizes, mean_sizes
 from millstream.reading.versions import Past, Version, history, load_version
-from millstream.store import LocalStore, open_place
-from millstream.store.local import map_file
+from millstream.store import LocalStore, NearStore, Store, near
 from millstream.units import size_text
-from millstream.writing.inventory import RunRecord, run_record
+from millstream.writing.inventory import RunRecord, chunk_header, run_record
 
 if TYPE_CHECKING:
     from millstream.cli.arguments import Commands
@@ -26,7 +25,8 @@ Says what a dataset is: rows, size, chunks, the fields of a sample, how it is st
 and its versions.
 
 A field's mean size is exact where all rows have one shape; otherwise it is measured at up to 512
-rows, evenly spread, and marked with "about". No row is read, only lengths.
+rows, evenly spread, and marked with "about"; no row is read, only lengths. In a bucket it is
+not measured.
 """
 INFO_END = """\
 examples:
@@ -79,7 +79,7 @@ class _Described:
 
 
 def _info(args: argparse.Namespace) -> int:
-    store = open_place(args.place)
+    store = open_given(args)
     described = _describe(store, args.version)
     if args.json:
         print_json(_document(described))
@@ -88,14 +88,15 @@ def _info(args: argparse.Namespace) -> int:
     return 0
 
 
-def _describe(store: LocalStore, number: int | None) -> _Described:
+def _describe(store: Store, number: int | None) -> _Described:
     newest = load_version(store)
     version = newest if number is None else load_version(store, number)
     header: Header | None = None
-    sizes: list[MeanSize | None] = [None] * len(version.manifest.schema.fields)
+    sizes = known_sizes(version.manifest)
     try:
         header = _first_header(store, version.manifest)
-        sizes = [*mean_sizes(store, version.manifest)]
+        if (here := _here(store)) is not None:
+            sizes = [*mean_sizes(here, version.manifest)]
     except (CorruptData, OSError) as error:
         note(f"a chunk cannot be read: {reason(error)}; see `millstream verify {store}`")
     return _Described(
@@ -109,10 +110,15 @@ def _describe(store: LocalStore, number: int | None) -> _Described:
     )
 
 
-def _first_header(store: LocalStore, manifest: Manifest) -> Header | None:
+def _here(store: Store) -> NearStore | None:
+    """The store, if looking at some lengths in every chunk costs little."""
+    return store if isinstance(store, LocalStore) else near(store)
+
+
+def _first_header(store: Store, manifest: Manifest) -> Header | None:
     if not len(manifest.chunks):
         return None
-    return read_header(map_file(store.path(chunk_key(manifest.chunks.name(0)))))
+    return chunk_header(store, chunk_key(manifest.chunks.name(0)), int(manifest.chunks.sizes[0]))
 
 
 def _page(found: _Described) -> list[str]:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from millstream.cli.arguments import add_command, add_json, add_place
+from millstream.cli.arguments import add_command, add_json, add_place, open_given
 from millstream.cli.show import print_json, table
 from millstream.reading.versions import load_version
-from millstream.store import open_place
 from millstream.units import size_text
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def _ls(args: argparse.Namespace) -> int:
-    store = open_place(args.place)
+    store = open_given(args)
     manifest = load_version(store, args.version).manifest
     chunks = manifest.chunks
     ends = np.cumsum(chunks.rows, dtype=np.int64)

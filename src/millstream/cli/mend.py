@@ -6,10 +6,9 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
-from millstream.cli.arguments import add_command, add_json, add_place, age, at_least_one
+from millstream.cli.arguments import add_command, add_json, add_place, age, at_least_one, open_given
 from millstream.cli.check import THREADS
 from millstream.cli.show import note, plural, print_json, progress
-from millstream.store import open_place
 from millstream.units import size_text
 from millstream.writing.prune import Pruning, prune
 from millstream.writing.repair import Repair, repair
@@ -99,7 +98,7 @@ def _add_dry_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _repair(args: argparse.Namespace) -> int:
-    store = open_place(args.place)
+    store = open_given(args)
     with progress(None) as bar:
         done = repair(
             store, job=args.job, dry_run=args.dry_run, threads=THREADS, advance=bar.update
@@ -144,7 +143,7 @@ def _repair_lines(place: str, done: Repair, *, dry_run: bool) -> list[str]:
 
 
 def _prune(args: argparse.Namespace) -> int:
-    store = open_place(args.place)
+    store = open_given(args)
     done = prune(
         store,
         keep=args.keep,

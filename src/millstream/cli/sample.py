@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from millstream.cli import values
-from millstream.cli.arguments import add_command, add_json, add_place
+from millstream.cli.arguments import add_command, add_json, add_place, open_given, storage_options
 from millstream.cli.show import dtype_text, note, print_json, table
 from millstream.cli.values import Leaf
 from millstream.errors import UsageError
@@ -17,7 +17,6 @@ from millstream.format.codecs import BlobCodec
 from millstream.format.tree import flattener
 from millstream.reading.dataset import StreamingDataset
 from millstream.reading.versions import load_version
-from millstream.store import open_place
 from millstream.units import size_text
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ class _Sample:
     """A row that was asked for; its fields are read as they are stored."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self._store = open_place(args.place)
+        self._store = open_given(args)
         manifest = load_version(self._store, args.version).manifest
         self._manifest, self._schema = manifest, manifest.schema
         codecs = bind(self._schema, builtin(allow_pickle=True))
@@ -93,6 +92,7 @@ class _Sample:
         }
         dataset = StreamingDataset(
             args.place,
+            storage_options=storage_options(args),
             version=manifest.version,
             decode=decode,
             allow_pickle=True,  # nothing is unpickled: decoded to bytes, a pickle stays closed

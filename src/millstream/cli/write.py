@@ -8,15 +8,23 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from millstream.cli.arguments import add_command, add_json
+from millstream.cli.arguments import (
+    add_command,
+    add_json,
+    add_storage_options,
+    storage_options,
+)
 from millstream.cli.show import note, plural, print_json
 from millstream.errors import FunctionError, UsageError
+from millstream.store import service_of
+from millstream.store.walk import walk
 from millstream.writing.optimize import optimize
+from millstream.writing.urls import options_of_place
 
 if TYPE_CHECKING:
     from millstream.cli.arguments import Commands
@@ -32,7 +40,11 @@ INPUTS is one of
   a folder        every file below it, sorted by path; hidden ones, and links to folders, are
                   left out, and so is OUTPUT
   a glob          in quotes; ** stands for any folders; files only, sorted by path
+  a URL           every object below s3://BUCKET/PATH and the like, sorted; hidden ones left out
   @FILE           the lines of a text file, one an input, as they are; empty lines are left out
+
+For an input that is the URL of an object FUNCTION gets the path of a local copy, which is removed
+afterwards. OUTPUT may be a prefix in a bucket: chunks are uploaded while the work goes on.
 
 A job that was stopped goes on when the same command is given again.
 """
@@ -47,6 +59,7 @@ example: with this in prepare.py,
   millstream optimize prepare:read_photo photos data/photos
   millstream optimize prepare:read_photo 'photos/**/*.jpg' data/photos --workers 8
   millstream optimize prepare:read_photo @list.txt data/photos --chunk-bytes 128MB
+  millstream optimize prepare:read_photo photos s3://bucket/photos
 
 exit codes: 0 done; 1 it failed, and says why; 2 the command makes no sense.
 """
@@ -63,8 +76,8 @@ def add_commands(commands: Commands) -> None:
         epilog=OPTIMIZE_END,
     )
     write.add_argument("function", metavar="MODULE:FUNCTION")
-    write.add_argument("inputs", metavar="INPUTS", help="a folder, a glob in quotes, or @FILE")
-    write.add_argument("output", metavar="OUTPUT", help="a new or empty folder")
+    write.add_argument("inputs", metavar="INPUTS", help="a folder, a glob, a URL, or @FILE")
+    write.add_argument("output", metavar="OUTPUT", help="a new or empty folder, or a URL")
     write.add_argument(
         "--chunk-bytes", metavar="SIZE", help="the most bytes in a chunk: 64MB (the default), 1GiB"
     )
@@ -86,12 +99,18 @@ def add_commands(commands: Commands) -> None:
     write.add_argument(
         "--allow-pickle", action="store_true", help="store values of unknown types by pickle"
     )
+    add_storage_options(write)
+    write.add_argument(
+        "--take-over",
+        action="store_true",
+        help="go on with a job in a bucket although another machine, which is gone, is noted there",
+    )
     add_json(write)
 
 
 def _optimize(args: argparse.Namespace) -> int:
     fn = import_function(args.function)
-    inputs = find_inputs(args.inputs, args.output)
+    inputs = find_inputs(args.inputs, args.output, storage_options(args))
     note(f"{plural(len(inputs), 'input')}, from {inputs[0]}")
     report = optimize(
         fn,
@@ -102,6 +121,8 @@ def _optimize(args: argparse.Namespace) -> int:
         num_workers=args.num_workers,
         on_error=args.on_error,
         allow_pickle=args.allow_pickle,
+        storage_options=storage_options(args),
+        take_over=args.take_over,
         verbose=False if args.json else None,
     )
     if args.json:
@@ -145,10 +166,12 @@ def _import_failed(module: str, error: Exception) -> FunctionError:
     )
 
 
-def find_inputs(given: str, output: str) -> list[str]:
-    """The inputs that a folder, a glob or @FILE stands for; raises UsageError for none."""
+def find_inputs(given: str, output: str, options: Mapping[str, object] | None = None) -> list[str]:
+    """The inputs that a folder, a glob, a URL or @FILE stands for; raises UsageError for none."""
     if given.startswith("@"):
         found = [text for text in Path(given[1:]).read_text().splitlines() if text]
+    elif service_of(given) is not None:
+        found = _objects_below(given, output, options)
     else:
         folder, inside = Path(given), Path(output).absolute()
         if folder.is_dir():
@@ -166,6 +189,23 @@ def find_inputs(given: str, output: str) -> list[str]:
     if not found:
         raise UsageError(f"{given} gives no input: expected a folder with files, a glob, or @FILE")
     return found
+
+
+def _objects_below(url: str, output: str, options: Mapping[str, object] | None) -> list[str]:
+    top = url.rstrip("/")
+    mine = options_of_place(options, service_of(output), top)
+    return [
+        f"{folder}/{name}"
+        for folder, folders, names in walk(top, storage_options=mine)
+        for name in _shown(folder, folders, names, output.rstrip("/"))
+    ]
+
+
+def _shown(folder: str, folders: list[str], names: list[str], output: str) -> list[str]:
+    folders[:] = [
+        name for name in folders if not name.startswith(".") and f"{folder}/{name}" != output
+    ]
+    return [name for name in names if not name.startswith(".")]
 
 
 def _files_below(folder: Path, output: Path) -> Iterator[Path]:

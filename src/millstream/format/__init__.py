@@ -3,8 +3,8 @@
 from millstream.format.chunk import Chunk, array_blob_bytes, assemble, chunk_layout, object_digest
 from millstream.format.codecs import Codec, Json, Shape, builtin
 from millstream.format.encoder import Encoder
-from millstream.format.header import Header, read_header
-from millstream.format.layout import MAX_ROWS, Identity, Layout, object_bytes
+from millstream.format.header import Header, header_bytes, read_header
+from millstream.format.layout import HEAD_BYTES, MAX_ROWS, Identity, Layout, object_bytes
 from millstream.format.manifest import ChunkTable, Manifest, read_manifest, version_digest
 from millstream.format.part import Arrays, Blobs, Part
 from millstream.format.schema import Field, Schema, bind, schema_error
@@ -13,6 +13,7 @@ from millstream.format.tree import rebuilder
 from millstream.format.view import ChunkView, Damage
 
 __all__ = [
+    "HEAD_BYTES",
     "MAX_ROWS",
     "Arrays",
     "Blobs",
@@ -37,6 +38,7 @@ __all__ = [
     "bind",
     "builtin",
     "chunk_layout",
+    "header_bytes",
     "object_bytes",
     "object_digest",
     "read_header",

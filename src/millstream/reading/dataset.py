@@ -22,7 +22,7 @@ from millstream.reading.run import Shape, check_rank, drops_last
 from millstream.reading.source import Reading, Source
 from millstream.reading.stream import Stream
 from millstream.reading.transforms import MakeRng, Transform, Transforms
-from millstream.store import LocalStore, MemoryStore, NearStore, Store, open_store
+from millstream.store import near, open_store
 from millstream.units import parse_size
 
 # The rows that plain iteration reads at a time.
@@ -108,8 +108,8 @@ class StreamingDataset:
         )
         store = open_store(input_dir, storage_options)
         root = default_root() if cache_dir is None else Path(cache_dir).expanduser()
-        near = _near(store)
-        place = FetchedStore(store, root, cache_bytes) if near is None else near
+        here = near(store)
+        place = FetchedStore(store, root, cache_bytes) if here is None else here
         self._stream = Stream(
             source=Source(place, version, reading),
             seed=seed,
@@ -256,13 +256,6 @@ class StreamingDataset:
             f"{manifest.nbytes / 1e6:,.1f} MB in {len(manifest.chunks):,} chunks, "
             f"version {manifest.version}, fields {{{fields}}})"
         )
-
-
-def _near(store: Store) -> NearStore | None:
-    """The store if its objects are read where they lie."""
-    if isinstance(store, LocalStore):
-        return None if store.far else store
-    return store if isinstance(store, MemoryStore) else None
 
 
 # For the loader, and not for users of a dataset ----------------------------------------------

@@ -12,8 +12,7 @@ import numpy.typing as npt
 from millstream.format import ChunkView, Manifest, bind, builtin
 from millstream.format.codecs import ArrayCodec
 from millstream.format.keys import chunk_key
-from millstream.store import LocalStore
-from millstream.store.local import map_file
+from millstream.store import NearStore
 
 SAMPLE_ROWS = 512
 
@@ -26,29 +25,32 @@ class MeanSize:
     exact: bool
 
 
-def mean_sizes(store: LocalStore, manifest: Manifest) -> list[MeanSize]:
+def mean_sizes(store: NearStore, manifest: Manifest) -> list[MeanSize]:
     """The mean size of each field: known for arrays of one shape, measured for the others.
 
     Measured means at up to 512 rows, evenly spread; of these only lengths are read. Raises
     CorruptData or OSError for a chunk that is not as it should be.
     """
     dtypes = _dtypes(manifest)
-    known = {
-        number: dtype.itemsize * prod(field.shape)
-        for number, (field, dtype) in enumerate(zip(manifest.schema.fields, dtypes, strict=True))
-        if dtype is not None and field.shape is not None
-    }
-    unknown = [number for number in range(len(dtypes)) if number not in known]
+    known = known_sizes(manifest)
+    unknown = [number for number, size in enumerate(known) if size is None]
     rows = spread(manifest.rows, SAMPLE_ROWS)
     sums = dict.fromkeys(unknown, 0)
     for view, row in _places(store, manifest, rows) if unknown else ():
         for number in unknown:
             sums[number] += _size(view, number, row, dtypes[number])
-    means = known | {number: total / max(len(rows), 1) for number, total in sums.items()}
     whole = len(rows) == manifest.rows
+    measured = {n: MeanSize(nbytes=s / max(len(rows), 1), exact=whole) for n, s in sums.items()}
+    return [size or measured[number] for number, size in enumerate(known)]
+
+
+def known_sizes(manifest: Manifest) -> list[MeanSize | None]:
+    """The sizes that are known without looking: of arrays that all have one shape."""
     return [
-        MeanSize(nbytes=float(means[number]), exact=whole or number in known)
-        for number in range(len(dtypes))
+        MeanSize(nbytes=float(dtype.itemsize * prod(field.shape)), exact=True)
+        if dtype is not None and field.shape is not None
+        else None
+        for field, dtype in zip(manifest.schema.fields, _dtypes(manifest), strict=True)
     ]
 
 
@@ -68,14 +70,14 @@ def _dtypes(manifest: Manifest) -> Sequence[np.dtype[np.generic] | None]:
 
 
 def _places(
-    store: LocalStore, manifest: Manifest, rows: npt.NDArray[np.int64]
+    store: NearStore, manifest: Manifest, rows: npt.NDArray[np.int64]
 ) -> Iterator[tuple[ChunkView, int]]:
     ends = np.cumsum(manifest.chunks.rows, dtype=np.int64)
     chunks = np.searchsorted(ends, rows, side="right")
     for chunk in np.unique(chunks).tolist():
         name = manifest.chunks.name(chunk)
         # verify=False: a checksum would read the whole blob.
-        view = ChunkView(map_file(store.path(chunk_key(name))), name, verify=False)
+        view = ChunkView(store.map(chunk_key(name)), name, verify=False)
         start = int(ends[chunk]) - int(manifest.chunks.rows[chunk])
         for row in (rows[chunks == chunk] - start).tolist():
             yield view, row

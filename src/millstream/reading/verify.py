@@ -20,7 +20,7 @@ from millstream.format import (
 )
 from millstream.format.keys import chunk_key
 from millstream.reading.versions import Version, history
-from millstream.store import ListingStore, LocalStore
+from millstream.store import ListingStore, LocalStore, ReadableStore, blocks, staged
 from millstream.store.local import map_file
 
 
@@ -79,7 +79,7 @@ class _Listed:
         )
 
 
-def check_parent(store: LocalStore, version: Version) -> tuple[Finding, ...]:
+def check_parent(store: ReadableStore, version: Version) -> tuple[Finding, ...]:
     """Whether a version follows the one before it, if that is still known."""
     number = version.manifest.version
     _, past = next(history(store, number - 1), (0, None))
@@ -103,7 +103,7 @@ def check_sizes(store: ListingStore, manifest: Manifest) -> Iterator[Checked]:
         yield Checked(size=listed.size, findings=findings)
 
 
-def check_bytes(store: LocalStore, manifest: Manifest, *, threads: int) -> Iterator[Checked]:
+def check_bytes(store: ReadableStore, manifest: Manifest, *, threads: int) -> Iterator[Checked]:
     """Reads every byte of every chunk, several at once; gives them in order."""
     pending: deque[Future[Checked]] = deque()
     with ThreadPoolExecutor(threads) as pool:
@@ -133,8 +133,13 @@ def _listed(manifest: Manifest) -> Iterator[_Listed]:
         )
 
 
-def _check(store: LocalStore, schema: Schema, listed: _Listed) -> Checked:
-    return Checked(size=listed.size, findings=tuple(_findings(store, schema, listed)))
+def _check(store: ReadableStore, schema: Schema, listed: _Listed) -> Checked:
+    try:
+        with staged(store, chunk_key(listed.digest)) as near:
+            findings = tuple(_findings(near, schema, listed))
+    except FileNotFoundError:
+        findings = (listed.finding("is missing"),)
+    return Checked(size=listed.size, findings=findings)
 
 
 def _findings(store: LocalStore, schema: Schema, listed: _Listed) -> Iterator[Finding]:
@@ -142,7 +147,7 @@ def _findings(store: LocalStore, schema: Schema, listed: _Listed) -> Iterator[Fi
     try:
         found = store.path(key).stat().st_size
         problem = _wrong_size(found, listed)
-        digest = None if problem else object_digest(store.blocks(key)).hex()
+        digest = None if problem else object_digest(blocks(store, key, found)).hex()
     except FileNotFoundError:
         problem, digest = _wrong_size(None, listed), None
     except OSError as error:

@@ -2,7 +2,7 @@
 
 from millstream.store.local import LocalStore
 from millstream.store.memory import MemoryStore
-from millstream.store.place import open_place, open_store
+from millstream.store.place import near, open_place, open_store, service_of
 from millstream.store.protocol import (
     Folder,
     ListingStore,
@@ -14,6 +14,7 @@ from millstream.store.protocol import (
     WritableStore,
 )
 from millstream.store.retry import Retry
+from millstream.store.staging import blocks, staged
 
 __all__ = [
     "Folder",
@@ -27,6 +28,10 @@ __all__ = [
     "Span",
     "Store",
     "WritableStore",
+    "blocks",
+    "near",
     "open_place",
     "open_store",
+    "service_of",
+    "staged",
 ]

@@ -27,6 +27,7 @@ from millstream.errors import (
     UnsupportedError,
 )
 from millstream.store.clients import Use, make_client
+from millstream.store.download import Download
 from millstream.store.failures import Kind, RequestFailure, from_client
 from millstream.store.fork import use_client
 from millstream.store.keys import check_key
@@ -121,6 +122,13 @@ class CloudStore:
     def size(self, key: str) -> int:
         """An object's length in bytes."""
         return self._request("find", key, lambda: obstore.head(self._client(), key)["size"])
+
+    def get_file(self, key: str, path: str | os.PathLike[str]) -> None:
+        """Writes an object of any size into a file, in little memory."""
+        with Path(path).open("wb") as file:
+            rest = Download(file)
+            while not rest.finished:
+                self._request("read", key, lambda: rest.go_on(self._client(), key))
 
     # List -----------------------------------------------------------------------------------
 

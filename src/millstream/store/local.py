@@ -121,18 +121,6 @@ class LocalStore:
         with suppress(FileNotFoundError, NotADirectoryError):
             self.path(key).unlink()
 
-    def rename(self, key: str, other: str) -> None:
-        """Gives an object another key."""
-        self.path(key).rename(self.path(other))
-
-    def blocks(self, key: str) -> Iterator[memoryview]:
-        """An object's bytes, block by block, each good until the next is asked for.
-
-        A bad sector is an OSError here, where a mapping would kill the process.
-        """
-        with self._open(key) as file:
-            yield from _blocks(file)
-
     def copy(self, key: str, to: str) -> None:
         """Makes or replaces the object `to` from another."""
         with self._open(key):  # which says what is missing

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from millstream.errors import UnsupportedError, UsageError
 from millstream.store.local import LocalStore
 from millstream.store.memory import MemoryStore
-from millstream.store.protocol import Store
+from millstream.store.protocol import NearStore, Store
 
 # How a scheme is spelled: what it is.
 SCHEMES = {
@@ -66,6 +66,12 @@ def parse(place: str | os.PathLike[str]) -> Path | Remote:
     return _http(text) if SCHEMES[scheme] == "http" else _bucket(SCHEMES[scheme], scheme, rest)
 
 
+def service_of(place: str | os.PathLike[str]) -> str | None:
+    """Whose storage_options a place takes: "s3", "gs", ...; None for a path and for memory."""
+    found = parse(place)
+    return None if isinstance(found, Path) or found.service == "memory" else found.service
+
+
 def open_store(
     place: str | os.PathLike[str], storage_options: Mapping[str, object] | None = None
 ) -> Store:
@@ -89,6 +95,13 @@ def open_store(
             f"{found} needs the package obstore: pip install 'millstream[cloud]'"
         ) from None
     return open_remote(found, storage_options)
+
+
+def near(store: Store) -> NearStore | None:
+    """The store if its objects are read where they lie."""
+    if isinstance(store, LocalStore):
+        return None if store.far else store
+    return store if isinstance(store, MemoryStore) else None
 
 
 def open_place(place: str | os.PathLike[str]) -> LocalStore:

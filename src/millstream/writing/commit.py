@@ -12,8 +12,8 @@ import numpy as np
 from millstream.errors import OutputNotEmpty
 from millstream.format import ChunkTable, Manifest, Schema, Tombstone
 from millstream.format.keys import LATEST, version_key
-from millstream.store import LocalStore
-from millstream.writing.work import ChunkRecord
+from millstream.store import WritableStore
+from millstream.writing.placed import ChunkRecord
 
 
 def build_manifest(
@@ -54,14 +54,13 @@ def version_summary(version: Manifest | Tombstone) -> dict[str, bytes]:
     return {f"{version_key(version.version)}.json": text.encode()}
 
 
-def publish(store: LocalStore, manifest: Manifest) -> bool:
+def publish(store: WritableStore, manifest: Manifest) -> bool:
     """Makes a version visible, once; False if an earlier run of the same job had done so.
 
-    Whoever sees the version finds its chunks, even after a power cut: their names are on the disk
-    before its own. Raises OutputNotEmpty if another writer was first.
+    Its chunks have to be in their places, where they outlive a power cut: whoever sees the version
+    finds them. Raises OutputNotEmpty if another writer was first.
     """
     content, key = manifest.to_bytes(), version_key(manifest.version)
-    store.sync_names("chunks")
     is_new = store.put_if_absent(key, content)
     if not is_new and store.get(key) != content:
         raise OutputNotEmpty(

@@ -8,30 +8,31 @@ from collections.abc import Iterable
 from millstream.errors import OutputNotEmpty
 from millstream.format import read_manifest
 from millstream.format.keys import version_key
-from millstream.store import LocalStore
+from millstream.store import ListingStore, ReadableStore
 from millstream.writing.identity import JobKey
 
 JOB = ".job"
 OURS = {JOB, "chunks", "versions", "latest", "runs"}
 
 
-def is_finished(store: LocalStore) -> bool:
+def is_finished(store: ReadableStore) -> bool:
     """Whether a version of a dataset was published here."""
-    return store.path(version_key(1)).exists()
+    try:
+        store.size(version_key(1))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
-def refuse_foreign(store: LocalStore, key: JobKey) -> None:
-    """Raises OutputNotEmpty unless a folder is absent, empty, or holds a job of ours alone.
+def refuse_foreign(store: ListingStore, key: JobKey, names: set[str]) -> None:
+    """Raises OutputNotEmpty unless a place is empty, or holds a job of ours alone.
 
-    Without a job, our own files are foreign too.
+    names: of the files and folders in it. Without a job, our own files are foreign too.
     """
-    if store.root.exists() and not store.root.is_dir():
-        raise OutputNotEmpty(f"{store} is a file; give a folder")
-    names = {entry.name for entry in store.root.iterdir()} if store.root.exists() else set()
     refuse_others(store, key, names - OURS if JOB in names else names)
 
 
-def refuse_others(store: LocalStore, key: JobKey, names: Iterable[str]) -> None:
+def refuse_others(store: ListingStore, key: JobKey, names: Iterable[str]) -> None:
     """Raises OutputNotEmpty if there are any names."""
     if not names:
         return
@@ -44,18 +45,18 @@ def refuse_others(store: LocalStore, key: JobKey, names: Iterable[str]) -> None:
     )
 
 
-def _finished(store: LocalStore, key: JobKey) -> str:
+def _finished(store: ListingStore, key: JobKey) -> str:
     rows = read_manifest(store.get(version_key(1))).rows
     text = f"{store} holds a finished dataset of {rows:,} samples"
-    records = sorted(store.path("runs").glob("*.json"))
+    records = [info.key for info in store.list("runs/") if info.key.endswith(".json")]
     if len(records) == 1:
-        job = json.loads(records[0].read_text())["job"]
+        job = json.loads(store.get(records[0]))["job"]
         changed = "; ".join(key.differences(job))
         text += f" by {job['function']['name']}. This call differs from its job in: {changed}"
     return f"{text}. Choose another output folder; this dataset was not changed"
 
 
-def refuse_differing(store: LocalStore, changed: list[str]) -> None:
+def refuse_differing(store: ListingStore, changed: list[str]) -> None:
     """Raises OutputNotEmpty if an unfinished job differs in anything."""
     if changed:
         raise OutputNotEmpty(

@@ -22,7 +22,7 @@ from xxhash import xxh3_64_intdigest
 from millstream.errors import NotPicklable
 from millstream.writing.canonical import Canonical, framed, full_name
 from millstream.writing.function import function_bytes
-from millstream.writing.work import short
+from millstream.writing.urls import short
 
 MAX_BLOCKS = 65_536
 

@@ -9,9 +9,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from millstream.errors import CorruptData, UnsupportedError
-from millstream.format import Manifest, Tombstone, read_version, version_digest
+from millstream.format import (
+    HEAD_BYTES,
+    Header,
+    Manifest,
+    Tombstone,
+    header_bytes,
+    read_header,
+    read_version,
+    version_digest,
+)
 from millstream.format.keys import LATEST, run_key, version_of
 from millstream.store import ListingStore, ObjectInfo, ReadableStore
+
+# What is read of a chunk to begin with: few headers are longer.
+FIRST_BYTES = 1 << 16
 
 _ASIDE = re.compile(r"versions/[0-9]{12}\.damaged(-[0-9]+)?")
 _BESIDE = re.compile(r"(versions/[0-9]{12})\.json")
@@ -93,6 +105,15 @@ def _latest(store: ReadableStore) -> int:
     except FileNotFoundError:
         return 0
     return int(text) if text.isdigit() and len(text) <= 12 else 0
+
+
+def chunk_header(store: ReadableStore, key: str, size: int) -> Header:
+    """The header of a chunk of that size, in one or two requests; raises CorruptData."""
+    head = memoryview(store.get(key, (0, min(size, FIRST_BYTES))))
+    length = HEAD_BYTES + header_bytes(head)
+    if length > len(head):
+        head = memoryview(store.get(key, (0, min(size, length))))
+    return read_header(head)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,10 +15,12 @@ from millstream.errors import MillstreamError, SampleError, WorkerDied
 from millstream.execution import Executor, Outcome
 from millstream.format import Identity, Schema, schema_error
 from millstream.writing.cuts import Cutter, Limits, Piece
-from millstream.writing.folder import JobFolder, Placed
-from millstream.writing.segment import Segment, has_segment, read_segment
+from millstream.writing.folder import JobFolder
+from millstream.writing.placed import ChunkRecord, Placed
+from millstream.writing.segment import Segment, Skipped, has_segment, read_segment
 from millstream.writing.tasks import Task, tasks
-from millstream.writing.work import AssembleTask, ChunkRecord, EncodeTask, Work, short
+from millstream.writing.urls import short
+from millstream.writing.work import AssembleTask, EncodeTask, Work
 
 # A task whose worker dies is given to another worker; a task that kills three is at fault.
 MAX_DEATHS = 3
@@ -50,6 +52,7 @@ class _Cut:
     pieces: tuple[Piece[_Ref], ...]
     start: Place
     stop: Place
+    skipped: tuple[Skipped, ...]
 
 
 Unit = Task | _Cut
@@ -75,11 +78,13 @@ class JobRun:
         digest: bytes,
         progress: Progress,
     ) -> None:
-        self._folder, self._inputs, self._digest = folder, inputs, digest
-        self._progress = progress
+        self._scratch, self._inputs, self._digest = folder.scratch, inputs, digest
+        self._progress, self._waiting_bytes = progress, folder.waiting_bytes
         self._tasks = list(tasks(len(inputs)))
         self._cutter: Cutter[_Ref] = Cutter(limits)
         self._segments: dict[int, Segment] = {}  # finished, waiting for those before them
+        self._waiting = 0  # the bytes of these
+        self._skipped: dict[int, tuple[Skipped, ...]] = {}  # by task
         self._schema: Schema | None = None  # of the first task that gave rows
         self._queue: deque[Unit] = deque()  # goes before what is still to be encoded
         self._running: dict[int, Unit] = {}
@@ -124,10 +129,16 @@ class JobRun:
                 self._take(session.wait())
         return self._schema, [self._placed[sequence].chunk for sequence in range(self._cuts)]
 
+    def skipped(self) -> tuple[Skipped, ...]:
+        """The inputs that were skipped, by this run and by those before it, in their order."""
+        found = {some.input: some for tasks in self._skipped.values() for some in tasks}
+        found |= {some.input: some for placed in self._placed.values() for some in placed.skipped}
+        return tuple(found[index] for index in sorted(found))
+
     def _missing(self) -> Iterator[Task]:
         """The tasks to run; those whose segments an earlier run wrote are taken over."""
         for task in self._tasks[self._next :]:
-            if has_segment(self._folder.segment(task.number)):
+            if has_segment(self._scratch.segment(task.number)):
                 self._finish(task)
             else:
                 yield task
@@ -139,29 +150,35 @@ class JobRun:
             if again:
                 self._queue.remove(again[0])
             return again[0] if again else None
-        if not self._queue and (task := next(self._todo, None)) is not None:
+        # Tasks are handed out in order, so the one that is waited for is running, or is next.
+        may_wait = self._waiting <= self._waiting_bytes
+        # Looking for a task takes over segments, which may complete chunks.
+        if not self._queue and may_wait and (task := next(self._todo, None)) is not None:
             return task
         return self._queue.popleft() if self._queue else None
 
     def _message(self, unit: Unit) -> EncodeTask | AssembleTask:
         if isinstance(unit, Task):
             return EncodeTask(
-                segment=self._folder.segment(unit.number),
+                segment=self._scratch.segment(unit.number),
                 start=unit.start,
                 inputs=self._inputs[unit.start : unit.stop],
             )
         return AssembleTask(
             identity=Identity(job=self._digest, sequence=unit.sequence),
             pieces=tuple(
-                (self._folder.segment(piece.ref.task), piece.ref.part, piece.start, piece.stop)
+                (self._scratch.segment(piece.ref.task), piece.ref.part, piece.start, piece.stop)
                 for piece in unit.pieces
             ),
+            start=unit.start,
+            stop=unit.stop,
+            skipped=unit.skipped,
         )
 
-    def _take(self, outcome: Outcome[ChunkRecord | None]) -> None:
+    def _take(self, outcome: Outcome[Placed | None]) -> None:
         unit = self._running.pop(outcome.tag)
         try:
-            chunk = outcome.result()
+            placed = outcome.result()
         except WorkerDied as error:
             self._deaths[unit] += 1
             if self._deaths[unit] < MAX_DEATHS:
@@ -173,7 +190,7 @@ class JobRun:
         except MillstreamError as error:
             self._fail(unit, error)
         else:
-            self._done(unit, chunk)
+            self._done(unit, placed)
 
     def _fail(self, unit: Unit, error: MillstreamError) -> None:
         if not isinstance(unit, Task):
@@ -181,23 +198,25 @@ class JobRun:
         if self._failed is None or unit.number < self._failed.task:
             self._failed = _Failed(unit.number, error)
 
-    def _done(self, unit: Unit, chunk: ChunkRecord | None) -> None:
+    def _done(self, unit: Unit, placed: Placed | None) -> None:
         if isinstance(unit, Task):
             self._finish(unit)
-        elif chunk is not None:
-            placed = Placed(chunk=chunk, start=unit.start, stop=unit.stop)
-            self._folder.record(unit.sequence, placed)
+        elif placed is not None:
             self._place(unit.sequence, placed)
 
     def _finish(self, task: Task) -> None:
         """Takes a task's segment, and gives the cutter all that is now in unbroken order."""
-        segment = read_segment(self._folder.segment(task.number))
-        self._folder.note_skipped(segment.skipped)
+        segment = read_segment(self._scratch.segment(task.number))
+        if segment.skipped:
+            self._skipped[task.number] = segment.skipped
         rows = sum(part.rows for part in segment.parts)
         self._progress.advance(task.stop - task.start, rows, segment.nbytes)
         self._segments[task.number] = segment
+        self._waiting += segment.nbytes
         while self._next in self._segments:
-            self._feed(self._segments.pop(self._next))
+            segment = self._segments.pop(self._next)
+            self._waiting -= segment.nbytes
+            self._feed(segment)
             self._next, self._skip = self._next + 1, 0
             if self._next == len(self._tasks):
                 for pieces in self._cutter.finish():
@@ -226,7 +245,9 @@ class JobRun:
     def _cut(self, pieces: list[Piece[_Ref]]) -> None:
         last = pieces[-1]
         stop = (last.ref.task, last.ref.before + last.stop)
-        cut = _Cut(self._cuts, tuple(pieces), self._at, stop)
+        tasks = range(self._at[0], stop[0] + 1)
+        skipped = tuple(some for task in tasks for some in self._skipped.get(task, ()))
+        cut = _Cut(self._cuts, tuple(pieces), self._at, stop, skipped)
         self._cuts, self._at = self._cuts + 1, stop
         recorded = self._recorded.get(cut.sequence)
         if recorded and (recorded.start, recorded.stop) == (cut.start, cut.stop):
@@ -244,7 +265,7 @@ class JobRun:
         while self._firm in self._placed:
             self._firm += 1
         if self._firm:
-            self._folder.drop_segments(range(first, self._placed[self._firm - 1].stop[0]))
+            self._scratch.drop_segments(range(first, self._placed[self._firm - 1].stop[0]))
 
 
 def _before(task: int, units: Iterable[Unit]) -> list[Task]:

@@ -13,18 +13,21 @@ from typing import Any, Literal
 
 from millstream.errors import UsageError
 from millstream.execution import Executor, Inline, Processes
-from millstream.format import MAX_ROWS
-from millstream.store import LocalStore, open_place
+from millstream.format import MAX_ROWS, Schema
+from millstream.store import Store, open_store, service_of
 from millstream.units import parse_size
 from millstream.writing.commit import build_manifest, publish, shaping
 from millstream.writing.cuts import Limits
-from millstream.writing.folder import JobFolder, remove_leftovers
+from millstream.writing.fetch import InputFetcher
+from millstream.writing.folder import JobFolder, job_place, remove_leftovers
 from millstream.writing.holdings import is_finished
 from millstream.writing.identity import JobKey, job_key
 from millstream.writing.job import JobRun
+from millstream.writing.placed import ChunkRecord
 from millstream.writing.progress import ProgressBar
 from millstream.writing.report import Report
 from millstream.writing.segment import Skipped
+from millstream.writing.urls import options_for
 from millstream.writing.work import Work
 
 DEFAULT_CHUNK_BYTES = 64_000_000
@@ -41,6 +44,8 @@ def optimize(
     num_workers: int | None = None,
     on_error: Literal["raise", "skip"] = "raise",
     allow_pickle: bool = False,
+    storage_options: Mapping[str, object] | None = None,
+    take_over: bool = False,
     verbose: bool | None = None,
 ) -> Report:
     """Turns `fn(input)` for every input into a dataset in `output_dir`.
@@ -59,8 +64,16 @@ def optimize(
             will do), or None for no sample. A sample is a dict, list, tuple or namedtuple of
             values, nested as deep as you like, or a bare value. All samples have the same
             structure and types. A lambda or a closure will do; scripts need no main guard.
-        inputs: Anything with a length and indices whose items pickle.
-        output_dir: A new or empty folder, or that of an earlier run of this same job.
+        inputs: Anything with a length and indices whose items pickle. For an item that is the URL
+            of an object (`s3://`, `r2://`, `gs://`, `azure://`, `hf://`, `https://` and so on)
+            fn gets the path of a local copy with the same name, which is fetched ahead and
+            removed afterwards. Other text stays as it is, and so does a URL inside of a tuple or
+            another container. A URL counts by its text: what lies there is not looked at to tell
+            whether the job is the same.
+        output_dir: A new or empty folder, or that of an earlier run of this same job; or the URL
+            of a prefix in a bucket (`s3://`, `r2://`, `gs://`, `azure://`). Chunks are uploaded
+            while the work goes on; what is not yet in chunks lies in the system's temporary
+            folder. A job whose machine is lost goes on elsewhere with what the bucket holds.
         chunk_bytes: The most bytes in a chunk, a number or text such as "64MB" (decimal) or
             "64MiB" (binary). A sample that alone is larger gets a chunk of its own. 64 MB by
             default.
@@ -71,6 +84,12 @@ def optimize(
             goes on and lists the input in the report. Samples that an iterator yielded before
             it raised are kept.
         allow_pickle: Stores values of no other kind by pickle. Who reads them must allow it too.
+        storage_options: Credentials and endpoint, see docs/stores.md: of the bucket, and of inputs
+            that are URLs of the same service; with a local output_dir, of the service that the
+            inputs lie in. They are written down nowhere.
+        take_over: Goes on with a job in a bucket although another machine is noted as being at
+            it. For when that one is known to be gone; a run that was killed on this machine is
+            taken over without it. If it is not gone, work is done twice, and nothing else.
         verbose: True shows the progress bar and the report, False neither; by default the bar
             is shown on terminals only.
 
@@ -83,13 +102,17 @@ def optimize(
         FunctionError: fn raised. Of several bad inputs, this and SampleError name the first.
         NotPicklable: fn or an input cannot be sent to a worker.
         OutputNotEmpty: output_dir holds something else, or another job, finished or not.
-        OutputBusy: Another process writes to output_dir.
+        OutputBusy: Another process writes to output_dir, or another machine may be doing so.
+        UnsupportedError: output_dir can only be read, or lets two writers win.
         WorkerDied: The same task killed three workers.
-        StorageError: Writing failed, as on a full disk.
+        StorageError: Writing failed, as on a full disk, or an input could not be fetched.
     """
     _check(fn, num_workers, on_error)
     inputs = _as_sequence(inputs)
     limits = _limits(chunk_bytes, chunk_size)
+    store = open_store(output_dir, storage_options if service_of(output_dir) else None)
+    # Before any work: what can only be read says so here.
+    store.check_conditional_put()
     settings = {
         "chunk_bytes": limits.nbytes if limits.nbytes < UNLIMITED else None,
         "chunk_size": chunk_size,
@@ -99,7 +122,9 @@ def optimize(
     job = _Job(
         fn=fn,
         inputs=inputs,
-        store=open_place(output_dir),
+        store=store,
+        fetcher=InputFetcher(options_for(storage_options, service_of(output_dir), inputs)),
+        take_over=take_over,
         key=job_key(fn, inputs, settings),
         limits=limits,
         workers=os.cpu_count() or 1 if num_workers is None else num_workers,
@@ -117,7 +142,9 @@ class _Job:
 
     fn: Callable[[Any], Any]
     inputs: Sequence[Any]
-    store: LocalStore
+    store: Store
+    fetcher: InputFetcher
+    take_over: bool
     key: JobKey
     limits: Limits
     workers: int
@@ -142,43 +169,48 @@ class _Job:
     def run(self) -> Report:
         """Does what is missing, publishes, and tidies up."""
         began = time.monotonic()
-        settings = self.key.settings
-        with JobFolder(self.store, self.key) as folder:
-            work = Work(
-                fn=self.fn,
-                store=folder.store,
-                temporary=folder.temporary,
-                skip_errors=settings["on_error"] == "skip",
-                allow_pickle=settings["allow_pickle"],
-            )
-            with ProgressBar(len(self.inputs), show=self.verbose) as bar:
-                run = JobRun(
-                    folder,
-                    self.inputs,
-                    self.limits,
-                    digest=self.key.digest(),
-                    progress=bar,
-                )
-                schema, chunks = run.run(self._executor(), work)
+        place = job_place(self.store, take_over=self.take_over)
+        with JobFolder(place, self.key) as folder:
+            schema, chunks, skipped = self._work(folder)
             if schema is None:
                 folder.remove()
                 raise UsageError(
                     f"none of the {len(self.inputs):,} inputs gave a sample: fn returned None, or "
                     "an iterator without items, for each; there is nothing to write"
                 )
-            is_new = publish(folder.store, build_manifest(schema, chunks, shaping(settings)))
+            folder.sync()
+            manifest = build_manifest(schema, chunks, shaping(self.key.settings))
+            is_new = publish(folder.store, manifest)
             report = Report(
                 place=str(self.store),
-                samples=sum(chunk.rows for chunk in chunks),
-                bytes=sum(chunk.size for chunk in chunks),
+                samples=manifest.rows,
+                bytes=manifest.nbytes,
                 chunks=len(chunks),
                 seconds=time.monotonic() - began,
-                skipped=folder.skipped(),
+                skipped=skipped,
                 already_done=not is_new,
             )
             folder.store.put(self._record, self._run_record(report))
             folder.remove()
         return report
+
+    def _work(
+        self, folder: JobFolder
+    ) -> tuple[Schema | None, list[ChunkRecord], tuple[Skipped, ...]]:
+        """Does what is missing: the schema (None without rows), the chunks, what was skipped."""
+        work = Work(
+            fn=self.fn,
+            chunks=folder.chunks,
+            fetcher=self.fetcher,
+            temporary=folder.scratch.temporary,
+            skip_errors=self.key.settings["on_error"] == "skip",
+            allow_pickle=self.key.settings["allow_pickle"],
+        )
+        digest = self.key.digest()
+        with ProgressBar(len(self.inputs), show=self.verbose) as bar:
+            run = JobRun(folder, self.inputs, self.limits, digest=digest, progress=bar)
+            schema, chunks = run.run(self._executor(), work)
+        return schema, chunks, run.skipped()
 
     def _executor(self) -> Executor:
         return Processes(self.workers) if self.workers else Inline()

@@ -15,13 +15,13 @@ from itertools import compress
 from millstream.errors import CorruptData, DatasetNotFound, UsageError
 from millstream.format import Manifest, Tombstone
 from millstream.format.keys import chunk_of, version_key
-from millstream.store import LocalStore, ObjectInfo, Store
+from millstream.store import ObjectInfo, Store
 from millstream.writing.commit import version_summary
 from millstream.writing.folder import unfinished
 from millstream.writing.inventory import Inventory, take_inventory
 
-# What a killed `LocalStore.put` leaves.
-_LEFTOVER = re.compile(r"((chunks|versions|runs)/)?\.new-[0-9a-f]{16}")
+# What a killed `LocalStore.put` leaves, and a killed `CloudStore.check_conditional_put`.
+_LEFTOVER = re.compile(r"((chunks|versions|runs)/)?\.new-[0-9a-f]{16}|\.probe-[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Pruning:
 
 
 def prune(
-    store: LocalStore, *, keep: int, older_than: float, now: float, dry_run: bool = False
+    store: Store, *, keep: int, older_than: float, now: float, dry_run: bool = False
 ) -> Pruning:
     """Frees what the newest `keep` versions, and those younger than an age, do not need.
 

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from millstream.errors import CorruptData, DatasetNotFound, UsageError
-from millstream.format import Header, Manifest, object_digest, read_header
+from millstream.format import Header, Manifest, object_digest
 from millstream.format.keys import chunk_key, chunk_of
-from millstream.store import LocalStore, ObjectInfo
-from millstream.store.local import map_file
+from millstream.store import ObjectInfo, ReadableStore, blocks
 from millstream.units import size_text
 from millstream.writing.commit import build_manifest, shaping
-from millstream.writing.inventory import RunRecord, run_record
-from millstream.writing.work import ChunkRecord
+from millstream.writing.inventory import RunRecord, chunk_header, run_record
+from millstream.writing.placed import ChunkRecord
 
 Advance = Callable[[int], object]
 
@@ -63,31 +62,38 @@ class Found:
     unreadable: Mapping[str, str]
 
 
-def find_jobs(store: LocalStore, objects: Iterable[ObjectInfo]) -> Found:
+def find_jobs(store: ReadableStore, objects: Iterable[ObjectInfo], *, threads: int) -> Found:
     """Reads the headers of all chunks."""
     by_job: dict[str, list[FoundChunk]] = {}
     unreadable = {}
-    for info in objects:
-        if (name := chunk_of(info.key)) is None:
-            continue
-        try:
-            header = read_header(map_file(store.path(info.key)))
-            if header.size != info.size:
-                raise CorruptData(f"has {info.size:,} bytes, its header says {header.size:,}")
-        except CorruptData as error:
-            unreadable[name] = str(error)
-            continue
-        chunk = FoundChunk(digest=name, header=header)
-        by_job.setdefault(header.identity.job.hex(), []).append(chunk)
+    chunks = [(name, info) for info in objects if (name := chunk_of(info.key))]
+    with ThreadPoolExecutor(threads) as pool:
+        found = pool.map(lambda chunk: _header(store, chunk[1]), chunks)
+        for (name, _), header in zip(chunks, found, strict=True):
+            if isinstance(header, CorruptData):
+                unreadable[name] = str(header)
+                continue
+            chunk = FoundChunk(digest=name, header=header)
+            by_job.setdefault(header.identity.job.hex(), []).append(chunk)
     jobs = [
         FoundJob(
             digest=job,
-            chunks=tuple(sorted(chunks, key=lambda chunk: chunk.header.identity.sequence)),
+            chunks=tuple(sorted(some, key=lambda chunk: chunk.header.identity.sequence)),
             record=run_record(store, job),
         )
-        for job, chunks in sorted(by_job.items())
+        for job, some in sorted(by_job.items())
     ]
     return Found(jobs=tuple(jobs), unreadable=unreadable)
+
+
+def _header(store: ReadableStore, info: ObjectInfo) -> Header | CorruptData:
+    try:
+        header = chunk_header(store, info.key, info.size)
+    except CorruptData as error:
+        return error
+    if header.size != info.size:
+        return CorruptData(f"has {info.size:,} bytes, its header says {header.size:,}")
+    return header
 
 
 def choose_job(found: Found, asked: str | None, place: str) -> FoundJob:
@@ -153,12 +159,12 @@ def _notes(job: FoundJob) -> list[str]:
     ]
 
 
-def check_digests(store: LocalStore, job: FoundJob, *, threads: int, advance: Advance) -> None:
+def check_digests(store: ReadableStore, job: FoundJob, *, threads: int, advance: Advance) -> None:
     """Reads every byte of the job's chunks; raises CorruptData if one is not what its name says."""
 
     def is_damaged(chunk: FoundChunk) -> bool:
-        found = object_digest(store.blocks(chunk_key(chunk.digest))).hex()
-        return found != chunk.digest
+        content = blocks(store, chunk_key(chunk.digest), chunk.header.size)
+        return object_digest(content).hex() != chunk.digest
 
     damaged = []
     with ThreadPoolExecutor(threads) as pool:

@@ -14,9 +14,9 @@ from typing import Any
 from millstream.errors import CorruptData, UsageError
 from millstream.format import Manifest
 from millstream.format.keys import version_key
-from millstream.store import LocalStore, Store
+from millstream.store import Store
 from millstream.writing.commit import companions, publish
-from millstream.writing.folder import unfinished
+from millstream.writing.folder import job_place, unfinished
 from millstream.writing.holdings import JOB
 from millstream.writing.inventory import Inventory, take_inventory
 from millstream.writing.rebuild import (
@@ -48,7 +48,7 @@ class Repair:
 
 
 def repair(
-    store: LocalStore,
+    store: Store,
     *,
     job: str | None = None,
     dry_run: bool = False,
@@ -134,9 +134,9 @@ def _refuse_rebuild(inventory: Inventory, recorded: frozenset[str] | None) -> No
 
 
 def _plan_rebuild(
-    store: LocalStore, inventory: Inventory, job: str | None, threads: int, advance: Advance
+    store: Store, inventory: Inventory, job: str | None, threads: int, advance: Advance
 ) -> Repair:
-    found = find_jobs(store, inventory.objects)
+    found = find_jobs(store, inventory.objects, threads=threads)
     chosen = choose_job(found, job, inventory.place)
     notes = check_job(found, chosen)
     beside = _beside(store)
@@ -179,10 +179,12 @@ def _compare(manifest: Manifest, beside: Mapping[str, Any]) -> None:
         )
 
 
-def _apply(store: LocalStore, plan: Repair) -> None:
+def _apply(store: Store, plan: Repair) -> None:
     for number, key in plan.aside.items():
-        store.rename(version_key(number), key)
+        store.copy(version_key(number), key)
+        store.delete(version_key(number))
     for key, content in plan.put.items():
         store.put(key, content)
     if plan.rebuilt is not None:
+        job_place(store).sync()
         publish(store, plan.rebuilt)

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from millstream.errors import FunctionError, SampleError
-from millstream.format import Codec, Encoder, Identity, Shape, assemble, builtin
-from millstream.store.local import LocalStore, write_synced
+from millstream.errors import FunctionError, MillstreamError, SampleError
+from millstream.format import Codec, Encoder, Identity, assemble, builtin
+from millstream.writing.fetch import InputFetcher, NotFetched
+from millstream.writing.placed import ChunkPlace, ChunkRecord, Placed
 from millstream.writing.segment import SegmentWriter, Skipped, read_segment
+from millstream.writing.urls import short
 
 # The rows of a task are written down whenever they hold this much memory.
 PART_BYTES = 16_000_000
@@ -29,21 +31,16 @@ class EncodeTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssembleTask:
-    """Build a chunk from pieces of segments: (segment, part, start, stop)."""
+    """Build a chunk from pieces of segments: (segment, part, start, stop).
+
+    start, stop, skipped: as in `Placed`.
+    """
 
     identity: Identity
     pieces: tuple[tuple[Path, int, int, int], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkRecord:
-    """A chunk that is in its place. shapes: by field number, what all its rows share."""
-
-    digest: str
-    size: int
-    rows: int
-    lead: int
-    shapes: tuple[Shape | None, ...]
+    start: tuple[int, int]
+    stop: tuple[int, int]
+    skipped: tuple[Skipped, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +48,13 @@ class Work:
     """The callable that travels to every worker."""
 
     fn: Callable[[Any], Any]
-    store: LocalStore
+    chunks: ChunkPlace
+    fetcher: InputFetcher
     temporary: Path
     skip_errors: bool
     allow_pickle: bool
 
-    def __call__(self, task: EncodeTask | AssembleTask) -> ChunkRecord | None:
+    def __call__(self, task: EncodeTask | AssembleTask) -> Placed | None:
         if isinstance(task, AssembleTask):
             return self._assemble(task)
         self._encode(task)
@@ -64,17 +62,19 @@ class Work:
 
     def _encode(self, task: EncodeTask) -> None:
         temporary = self.temporary / f"{task.segment.name}.{os.getpid()}"
-        with SegmentWriter(temporary, task.segment) as writer:
+        fetched = self.fetcher.open(task.inputs, self.temporary)
+        with SegmentWriter(temporary, task.segment) as writer, fetched as inputs:
             rows = _Rows(builtin(allow_pickle=self.allow_pickle), writer)
             skipped: list[Skipped] = []
             for index, value in enumerate(task.inputs, task.start):
                 before = rows.count
                 try:
-                    for sample in _samples(self.fn, value):
-                        rows.add(sample, index)
-                except _Raised as error:
+                    with inputs.take() as local:
+                        for sample in _samples(self.fn, local):
+                            rows.add(sample, index)
+                except (_Raised, NotFetched) as error:
                     if not self.skip_errors:
-                        raise _function_error(error, index, value) from error.cause
+                        raise _input_error(error, index, value) from error.cause
                     kept = rows.count - before
                     skipped.append(Skipped(input=index, error=str(error), kept=kept))
                 except SampleError as error:
@@ -83,23 +83,23 @@ class Work:
             rows.flush()
             writer.finish(skipped, rows.first_input)
 
-    def _assemble(self, task: AssembleTask) -> ChunkRecord:
+    def _assemble(self, task: AssembleTask) -> Placed:
         segments = {path: read_segment(path) for path in {piece[0] for piece in task.pieces}}
         parts = [segments[p].parts[part].slice(a, b) for p, part, a, b in task.pieces]
         chunk = assemble(parts, task.identity)
-        temporary = self.temporary / f"chunk-{task.identity.sequence}.{os.getpid()}"
-        digest = chunk.digest().hex()
-        # Synced here, where workers wait for the disk side by side, and not before publishing.
-        write_synced(temporary, chunk.pieces)
-        self.store.adopt(temporary, f"chunks/{digest}")
         shapes = {column.field: column.shape for column in chunk.layout.columns}
-        return ChunkRecord(
-            digest=digest,
+        record = ChunkRecord(
+            digest=chunk.digest().hex(),
             size=chunk.size,
             rows=chunk.layout.rows,
             lead=chunk.layout.lead(),
             shapes=tuple(map(shapes.get, range(len(chunk.layout.schema.fields)))),
         )
+        placed = Placed(chunk=record, start=task.start, stop=task.stop, skipped=task.skipped)
+        # Here, where workers wait for the disk or the network side by side.
+        self.chunks.put(record.digest, chunk.pieces)
+        self.chunks.record(task.identity.sequence, placed.to_bytes())
+        return placed
 
 
 class _Rows:
@@ -153,15 +153,14 @@ def _samples(fn: Callable[[Any], Any], value: Any) -> Iterator[Any]:
         yield sample
 
 
-def _function_error(error: _Raised, index: int, value: Any) -> FunctionError:
+def _input_error(error: _Raised | NotFetched, index: int, value: Any) -> MillstreamError:
+    if isinstance(error, NotFetched):
+        return type(error.cause)(
+            f"input {index} ({short(value)}) cannot be fetched: {error.cause} Mend the input, or "
+            'pass on_error="skip"'
+        )
     trace = "".join(traceback.format_exception(error.cause)).rstrip()
     return FunctionError(
         f"fn raised {error} for input {index} ({short(value)}). Mend fn or the input, or pass "
         f'on_error="skip". Its traceback:\n{trace}'
     )
-
-
-def short(value: Any, most: int = 200) -> str:
-    """A value for a message, in so many characters at most."""
-    text = repr(value)
-    return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -1,0 +1,193 @@
+"""Jobs in a bucket: they work in a folder of the local disk, and note in the bucket what is done.
+
+    .job/owner               which run is at it, see claim.py
+
+The folder is lost with its machine; then the segments in it are made again. On the same machine
+the next run goes on with them.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from blake3 import blake3
+
+from millstream.errors import OutputBusy, StorageError, StoreUnavailable
+from millstream.store import Store
+from millstream.store.local import storage_errors
+from millstream.writing.claim import OWNER, busy, claim, release
+from millstream.writing.holdings import JOB
+from millstream.writing.scratch import Scratch, lock_folder
+
+# Requests at once for small objects: records of chunks are read, and removed.
+AT_ONCE = 16
+# Of segments that wait on the local disk for slower tasks before them.
+WAITING_BYTES = 2_000_000_000
+RECORDS = f"{JOB}/chunks/"
+_JOB_JSON, _INPUTS = f"{JOB}/job.json", f"{JOB}/inputs"
+
+
+@dataclass(frozen=True, slots=True)
+class BucketChunks:
+    """Chunks that are uploaded; each is a local file for as long as that takes."""
+
+    store: Store
+    temporary: Path
+
+    def put(self, digest: str, pieces: Sequence[memoryview]) -> None:
+        """Uploads the chunk, a large one in parts."""
+        file = self.temporary / f"chunk-{digest}"
+        try:
+            with storage_errors(file), file.open("wb") as opened:
+                opened.writelines(pieces)
+            self.store.put_file(f"chunks/{digest}", file)
+        finally:
+            file.unlink(missing_ok=True)
+
+    def record(self, sequence: int, content: bytes) -> None:
+        """Makes a small object."""
+        self.store.put(f"{RECORDS}{sequence:06}.json", content)
+
+
+class BucketJob:
+    """The jobs of a prefix."""
+
+    waiting_bytes = WAITING_BYTES
+
+    def __init__(self, store: Store, take_over: bool) -> None:
+        self.store = store
+        self._take_over = take_over
+        self._claim: str | None = None
+        self.scratch: Scratch
+
+    def names(self) -> set[str]:
+        """What lies directly below the prefix, but for what a killed probe leaves."""
+        found = self.store.folder("")
+        names = {*found.folders, *(info.key for info in found.objects)}
+        return {name for name in names if not name.startswith(".probe-")}
+
+    def enter(self) -> None:
+        """Locks the scratch folder, then claims the prefix."""
+        root = scratch_folder(str(self.store))
+        with storage_errors(root):
+            scratch = lock_folder(root)
+        if scratch is None:
+            raise OutputBusy(
+                f"{self.store}: another process of this machine is writing a dataset here (it "
+                f"works in {root}); wait for it, or choose another output"
+            )
+        self.scratch = scratch
+        try:
+            with storage_errors(root):
+                self._claim = claim(self.store, scratch, take_over=self._take_over)
+        except BaseException as error:
+            self._end_scratch(error)
+            raise
+
+    def leave(self, error: BaseException | None) -> None:
+        """Gives the prefix back, for a run from anywhere."""
+        mine, self._claim = self._claim, None
+        # Who could not be reached a moment ago is not waited for again: this machine may go on.
+        if mine is not None and not isinstance(error, StoreUnavailable):
+            with suppress(StorageError):
+                release(self.store, mine)
+        self._end_scratch(error)
+
+    def _end_scratch(self, error: BaseException | None) -> None:
+        """The same call goes on with the scratch folder if it was stopped by what may pass."""
+        passing = isinstance(error, StorageError | KeyboardInterrupt)
+        if error is not None and not passing:
+            with suppress(OSError):
+                self.scratch.remove("job")
+        self.scratch.close()
+
+    def found(self) -> tuple[bytes, bytes] | None:
+        """job.json and inputs; these may be missing, and then say no more than that they differ."""
+        try:
+            job = self.store.get(_JOB_JSON)
+        except FileNotFoundError:
+            return None
+        self._tie(job)
+        try:
+            return job, self.store.get(_INPUTS)
+        except FileNotFoundError:
+            return job, b""
+
+    def begin(self, job: bytes, inputs: bytes) -> None:
+        """job.json decides between two that begin at once; what it stands on is cleared before."""
+        self._delete(key for key in self._keys() if key != OWNER)
+        if not self.store.put_if_absent(_JOB_JSON, job):
+            raise busy(self.store)
+        self.store.put(_INPUTS, inputs)
+        self._tie(job)
+
+    def _tie(self, job: bytes) -> None:
+        """Makes sure that the scratch folder holds nothing of another job than this one."""
+        note, digest = self.scratch.root / "job", blake3(job).hexdigest()
+        if not note.exists() or note.read_text() != digest:
+            self.scratch.empty("job")
+            note.write_text(digest)
+
+    def chunks(self) -> BucketChunks:
+        """For the workers of this run."""
+        return BucketChunks(self.store, self.scratch.temporary)
+
+    def records(self) -> Iterable[tuple[int, bytes]]:
+        """What was recorded of chunks."""
+        keys = [key for key in self._keys() if key.startswith(RECORDS)]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            contents = list(pool.map(self.store.get, keys))
+        names = [key.removeprefix(RECORDS).removesuffix(".json") for key in keys]
+        return [(int(name), content) for name, content in zip(names, contents, strict=True)]
+
+    def sync(self) -> None:
+        """A bucket that has answered has it."""
+
+    def remove(self) -> None:
+        """Removes .job/: first what makes it count, last who is at it; then the scratch folder."""
+        self.remove_left()
+        self._claim = None
+        self.scratch.remove("job")
+
+    def remove_left(self) -> None:
+        """Removes .job/ of a finished job; that two do so at once does no harm."""
+        self.store.delete(_JOB_JSON)
+        self._delete(key for key in self._keys() if key != OWNER)
+        self.store.delete(OWNER)
+
+    @contextmanager
+    def left(self) -> Iterator[Iterable[tuple[int, bytes]] | None]:
+        """The records. Nobody is kept away: beside a finished version no job can begin."""
+        keys = self._keys()
+        if OWNER in keys:
+            raise busy(self.store)
+        yield self.records() if keys else None
+
+    def _keys(self) -> list[str]:
+        return [info.key for info in self.store.list(f"{JOB}/")]
+
+    def _delete(self, keys: Iterable[str]) -> None:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(self.store.delete, keys))
+
+
+def scratch_folder(place: str) -> Path:
+    """The local folder for the jobs of a place, made if need be; for this user alone."""
+    name = f"millstream-job-{os.getuid()}-{blake3(place.encode()).hexdigest(12)}"
+    root = Path(tempfile.gettempdir()) / name
+    with storage_errors(root):
+        root.mkdir(mode=0o700, exist_ok=True)
+        state = root.lstat()
+    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or state.st_mode & 0o022:
+        raise StorageError(
+            f"{root} is not a folder of this user alone, and jobs for {place} work there; remove "
+            "it, or set TMPDIR to another folder"
+        )
+    return root

@@ -1,0 +1,152 @@
+"""Brings inputs that are URLs to the local disk, while fn is at those before them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from millstream.errors import MillstreamError
+from millstream.store import open_store
+from millstream.writing.urls import InputOptions, Url, as_url
+
+# So many inputs are fetched at once by each worker; none is begun while so much lies ready.
+AT_ONCE = 4
+READY_BYTES = 256_000_000
+# The longest name of a file that all file systems take, in bytes.
+_LONGEST_NAME = 255
+
+
+class NotFetched(Exception):
+    """An input that could not be had; cause: what the store said."""
+
+    def __init__(self, cause: MillstreamError) -> None:
+        super().__init__(f"{type(cause).__name__}: {cause}")
+        self.cause = cause
+
+
+class FileStore(Protocol):
+    """Where URLs lie."""
+
+    def get_file(self, key: str, path: str | os.PathLike[str]) -> None:
+        """Writes an object into a file."""
+
+
+class InputFetcher:
+    """Fetches what is a URL; pickles as its options. Threads may share it."""
+
+    def __init__(self, options: InputOptions) -> None:
+        self._options = options
+        self._stores: dict[str, FileStore] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return InputFetcher, (self._options,)
+
+    @contextmanager
+    def open(self, inputs: Sequence[Any], folder: Path) -> Iterator[LocalInputs]:
+        """These inputs, one after another, as fn gets them. folder: for files, meanwhile."""
+        if not any(map(_may_be_url, inputs)):
+            yield LocalInputs(inputs)
+            return
+        folder = folder / f"inputs-{os.getpid()}"
+        folder.mkdir(exist_ok=True)
+        pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="millstream-inputs")
+        try:
+            yield FetchedInputs(inputs, self, folder, pool)
+        finally:
+            pool.shutdown(cancel_futures=True)
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def fetch(self, value: str, folder: Path) -> Path | str:
+        """The local file of a URL, in a new folder; other text as it is. Raises NotFetched."""
+        try:
+            url = as_url(value)
+            if url is None:
+                return value
+            folder.mkdir()
+            path = folder / file_name(url.name)
+            self._store(url).get_file(url.key, path)
+        except MillstreamError as error:
+            raise NotFetched(error) from None
+        return path
+
+    def _store(self, url: Url) -> FileStore:
+        if url.place in self._stores:
+            return self._stores[url.place]
+        store = cast(FileStore, open_store(url.place, self._options.of(url)))
+        if "?" in url.place:  # of this object alone
+            return store
+        return self._stores.setdefault(url.place, store)
+
+
+class LocalInputs:
+    """Inputs of which none has to be fetched."""
+
+    def __init__(self, inputs: Sequence[Any]) -> None:
+        self._values = iter(inputs)
+
+    @contextmanager
+    def take(self) -> Iterator[Any]:
+        """The next input, for as long as fn needs it. Raises NotFetched."""
+        yield next(self._values)
+
+
+class FetchedInputs(LocalInputs):
+    """Inputs of which some are fetched ahead; each file is gone when fn is done with it."""
+
+    def __init__(
+        self, inputs: Sequence[Any], fetcher: InputFetcher, folder: Path, pool: ThreadPoolExecutor
+    ) -> None:
+        super().__init__(inputs)
+        urls = [value for value in inputs if _may_be_url(value)]
+        self._left = iter([(value, folder / f"{n}") for n, value in enumerate(urls)])
+        self._fetcher, self._pool = fetcher, pool
+        self._ahead: deque[tuple[Future[Path | str], Path]] = deque()
+
+    @contextmanager
+    def take(self) -> Iterator[Any]:
+        """The next input; a URL as the path of its file."""
+        value = next(self._values)
+        if not _may_be_url(value):
+            yield value
+            return
+        self._begin()
+        future, folder = self._ahead.popleft()
+        self._begin()
+        try:
+            yield str(future.result())
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _begin(self) -> None:
+        """Begins as many fetches as may be under way."""
+        while len(self._ahead) < AT_ONCE and self._ready() <= READY_BYTES:
+            following = next(self._left, None)
+            if following is None:
+                return
+            future = self._pool.submit(self._fetcher.fetch, *following)
+            self._ahead.append((future, following[1]))
+
+    def _ready(self) -> int:
+        done = [future for future, _ in self._ahead if future.done() and not future.exception()]
+        paths = [found for found in (future.result() for future in done) if isinstance(found, Path)]
+        return sum(path.stat().st_size for path in paths)
+
+
+def _may_be_url(value: Any) -> bool:
+    return isinstance(value, str) and "://" in value
+
+
+def file_name(name: str) -> str:
+    """A name that every file system takes: a long one loses its middle, not its suffix."""
+    content = os.fsencode(name)
+    if len(content) <= _LONGEST_NAME:
+        return name
+    suffix = Path(name).suffix[-20:]
+    kept = content[: _LONGEST_NAME - len(os.fsencode(suffix))]
+    return kept.decode(errors="ignore") + suffix

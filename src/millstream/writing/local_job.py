@@ -1,0 +1,136 @@
+"""Jobs in a folder: what outlives a kill and what the run works with lie side by side in .job/.
+
+Of these, segments and the records of chunks are not synced to the disk: after a power cut what is
+not whole is not believed, and made again.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from millstream.errors import OutputBusy, OutputNotEmpty
+from millstream.store import LocalStore
+from millstream.store.local import storage_errors, write_synced
+from millstream.writing.holdings import JOB
+from millstream.writing.scratch import Scratch, lock_folder
+
+
+@dataclass(frozen=True, slots=True)
+class LocalChunks:
+    """Chunks that become files of the output; temporary: of the run, on the same file system."""
+
+    store: LocalStore
+    temporary: Path
+
+    def put(self, digest: str, pieces: Sequence[memoryview]) -> None:
+        """Writes the chunk to the disk, then gives it its name."""
+        temporary = self.temporary / f"chunk-{digest}"
+        write_synced(temporary, pieces)
+        self.store.adopt(temporary, f"chunks/{digest}")
+
+    def record(self, sequence: int, content: bytes) -> None:
+        """Writes a small file, whole."""
+        path = self.store.root / JOB / "chunks" / f"{sequence:06}.json"
+        temporary = self.temporary / path.name
+        with storage_errors(path):
+            temporary.write_bytes(content)
+            temporary.replace(path)
+
+
+class LocalJob:
+    """The jobs of a folder. flock keeps runs apart."""
+
+    # All of the dataset will lie on this disk: it has room for segments that wait.
+    waiting_bytes = sys.maxsize
+
+    def __init__(self, store: LocalStore) -> None:
+        self.store = store
+        self._root = store.root / JOB
+        self.scratch: Scratch
+
+    def names(self) -> set[str]:
+        """All that lies in the folder, whatever it is."""
+        root = self.store.root
+        if root.exists() and not root.is_dir():
+            raise OutputNotEmpty(f"{self.store} is a file; give a folder")
+        return {entry.name for entry in root.iterdir()} if root.exists() else set()
+
+    def enter(self) -> None:
+        """Locks .job/."""
+        with storage_errors(self.store.root):
+            self._root.mkdir(parents=True, exist_ok=True)
+            self.scratch = self._lock()
+        self.store = replace(self.store, temporary=self.scratch.temporary)
+
+    def _lock(self) -> Scratch:
+        scratch = lock_folder(self._root)
+        if scratch is None:
+            raise OutputBusy(
+                f"{self.store}: another process is writing a dataset here; wait for it, or choose "
+                "another output folder"
+            )
+        return scratch
+
+    def leave(self, error: BaseException | None) -> None:
+        """Gives the lock back; what is left goes on when the same call is made again."""
+        self.scratch.close()
+
+    def found(self) -> tuple[bytes, bytes] | None:
+        """job.json and inputs."""
+        if not (self._root / "job.json").exists():
+            return None
+        return (self._root / "job.json").read_bytes(), (self._root / "inputs").read_bytes()
+
+    def begin(self, job: bytes, inputs: bytes) -> None:
+        """job.json comes last: it is what makes the rest count."""
+        self.scratch.empty("job.json")
+        self.scratch.prepare()
+        self.store.put(f"{JOB}/inputs", inputs)
+        self.store.put(f"{JOB}/job.json", job)
+        self.store.sync_names(JOB)
+
+    def chunks(self) -> LocalChunks:
+        """For the workers of this run."""
+        (self._root / "chunks").mkdir(exist_ok=True)
+        return LocalChunks(self.store, self.scratch.temporary)
+
+    def records(self) -> Iterator[tuple[int, bytes]]:
+        """What was recorded of chunks, whole or not."""
+        paths = (self._root / "chunks").glob("*.json")
+        return ((int(path.stem), path.read_bytes()) for path in paths)
+
+    def sync(self) -> None:
+        """The chunks are on the disk; now their names are too."""
+        self.store.sync_names("chunks")
+
+    def remove(self) -> None:
+        """Removes .job/."""
+        self.scratch.remove("job.json")
+
+    def remove_left(self) -> None:
+        """The same, unless a process has the lock."""
+        if not self._root.exists():
+            return
+        with storage_errors(self._root), suppress(FileNotFoundError):
+            scratch = lock_folder(self._root)
+            if scratch is not None:
+                try:
+                    scratch.remove("job.json")
+                finally:
+                    scratch.close()
+
+    @contextmanager
+    def left(self) -> Iterator[Iterable[tuple[int, bytes]] | None]:
+        """The records, under the lock."""
+        if not self._root.is_dir():
+            yield None
+            return
+        scratch = self._lock()
+        try:
+            yield self.records()
+        finally:
+            scratch.close()

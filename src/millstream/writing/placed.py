@@ -1,0 +1,72 @@
+"""What is known of a chunk that is in its place, and how that is written down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from millstream.format import Shape
+from millstream.writing.segment import Skipped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkRecord:
+    """A chunk that is in its place. shapes: by field number, what all its rows share."""
+
+    digest: str
+    size: int
+    rows: int
+    lead: int
+    shapes: tuple[Shape | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """A chunk, and which part of the job it is.
+
+    start, stop: the task and the row of it that the chunk begins with, and that come next.
+    skipped: the inputs that these tasks skipped; neighbours name those of a shared task both.
+    """
+
+    chunk: ChunkRecord
+    start: tuple[int, int]
+    stop: tuple[int, int]
+    skipped: tuple[Skipped, ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """JSON, for `read_placed`."""
+        return json.dumps(asdict(self)).encode()
+
+
+class ChunkPlace(Protocol):
+    """Where a worker puts the chunks that it has built."""
+
+    def put(self, digest: str, pieces: Sequence[memoryview]) -> None:
+        """Puts a chunk into its place, where it outlives this process."""
+
+    def record(self, sequence: int, content: bytes) -> None:
+        """Writes down that a chunk is in its place."""
+
+
+def read_placed(content: bytes) -> Placed | None:
+    """The inverse of `to_bytes`; None for what a kill or a power cut left of one."""
+    value = read_object(content)
+    if value is None:
+        return None
+    chunk = value["chunk"]
+    shapes = tuple(None if shape is None else tuple(shape) for shape in chunk.pop("shapes"))
+    start, stop = tuple(value["start"]), tuple(value["stop"])
+    skipped = tuple(Skipped(**some) for some in value["skipped"])
+    record = ChunkRecord(**chunk, shapes=shapes)
+    return Placed(chunk=record, start=start, stop=stop, skipped=skipped)
+
+
+def read_object(content: bytes) -> dict[str, Any] | None:
+    """A JSON object; None for anything else."""
+    try:
+        value = json.loads(content)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,98 @@
+"""The local files of a job while it runs: the segments, and what has no name yet.
+
+    lock                 held with flock by the one process that uses the folder
+    owner                of a job in a bucket: the id of its claim, see claim.py
+    segments/000012      the rows of task 12, until they are in chunks
+    temporary/RUN/       files of one run that have no name yet
+
+A file has its name only once it is whole. Segments are not synced to the disk: after a power cut
+what is not whole is not believed, and made again.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from millstream.errors import UnsupportedError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+class Scratch:
+    """A folder that this process has locked; `lock_folder` makes one."""
+
+    def __init__(self, root: Path, lock: int) -> None:
+        self.root, self._lock = root, lock
+        self.segments = root / "segments"
+        # Of this run alone: a worker that outlives a killed run by a moment finds its folder gone.
+        self.temporary = root / "temporary" / secrets.token_hex(4)
+
+    def prepare(self) -> None:
+        """Makes the folders of this run, and removes what a killed one left half-written."""
+        self.clear_temporary()
+        self.temporary.mkdir(parents=True)
+        self.segments.mkdir(exist_ok=True)
+
+    def segment(self, task: int) -> Path:
+        """The file of a task's segment."""
+        return self.segments / f"{task:06}"
+
+    def drop_segments(self, tasks: Iterable[int]) -> None:
+        """Removes segments whose rows are all in chunks."""
+        for task in tasks:
+            self.segment(task).unlink(missing_ok=True)
+
+    def clear_temporary(self) -> None:
+        """Removes what is left half-written: by this run, or by a killed one."""
+        shutil.rmtree(self.root / "temporary", ignore_errors=True)
+
+    def empty(self, first: str) -> None:
+        """Removes all but lock and owner; `first` before the rest, which then counts no more."""
+        (self.root / first).unlink(missing_ok=True)
+        for entry in self.root.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry.name not in {"lock", "owner"}:
+                entry.unlink()
+
+    def remove(self, first: str) -> None:
+        """Removes the folder; the lock goes last, so nobody is at work in what is half gone."""
+        self.empty(first)
+        (self.root / "owner").unlink(missing_ok=True)
+        (self.root / "lock").unlink()
+        with suppress(OSError):  # another process may be about to begin
+            self.root.rmdir()
+
+    def close(self) -> None:
+        """Gives the lock back."""
+        os.close(self._lock)
+
+
+def lock_folder(root: Path) -> Scratch | None:
+    """Takes the lock of an existing folder; None if another process has it.
+
+    The kernel gives it back when its process dies. Raises UnsupportedError without POSIX locks.
+    """
+    if fcntl is None:
+        raise UnsupportedError("writing datasets needs POSIX file locks: Linux or macOS")
+    lock = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever had it may have removed the folder since the file was opened.
+        if os.path.samestat(os.fstat(lock), os.stat(root / "lock")):  # noqa: PTH116
+            return Scratch(root, lock)
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(lock)
+        raise
+    os.close(lock)
+    return None
