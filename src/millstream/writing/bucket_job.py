@@ -152,15 +152,28 @@ class BucketJob:
 
     def remove(self) -> None:
         """Removes .job/: first what makes it count, last who is at it; then the scratch folder."""
-        self.remove_left()
+        self._clear()
         self._claim = None
         self.scratch.remove("job")
 
+    def _clear(self) -> None:
+        keys = self._keys()
+        if keys:
+            self._delete([_JOB_JSON])
+            self._delete(key for key in keys if key != OWNER)
+            self._delete([OWNER])
+
     def remove_left(self) -> None:
-        """Removes .job/ of a finished job; that two do so at once does no harm."""
-        self.store.delete(_JOB_JSON)
-        self._delete(key for key in self._keys() if key != OWNER)
-        self.store.delete(OWNER)
+        """Of a finished job. That two do so at once, here and there, does no harm."""
+        self._clear()
+        root = _scratch_path(str(self.store))
+        with storage_errors(root), suppress(FileNotFoundError):
+            scratch = lock_folder(root)
+            if scratch is not None:
+                try:
+                    scratch.remove("job")
+                finally:
+                    scratch.close()
 
     @contextmanager
     def left(self) -> Iterator[Iterable[tuple[int, bytes]] | None]:
@@ -178,10 +191,14 @@ class BucketJob:
             list(pool.map(self.store.delete, keys))
 
 
+def _scratch_path(place: str) -> Path:
+    name = f"millstream-job-{os.getuid()}-{blake3(place.encode()).hexdigest(12)}"
+    return Path(tempfile.gettempdir()) / name
+
+
 def scratch_folder(place: str) -> Path:
     """The local folder for the jobs of a place, made if need be; for this user alone."""
-    name = f"millstream-job-{os.getuid()}-{blake3(place.encode()).hexdigest(12)}"
-    root = Path(tempfile.gettempdir()) / name
+    root = _scratch_path(place)
     with storage_errors(root):
         root.mkdir(mode=0o700, exist_ok=True)
         state = root.lstat()
