@@ -44,7 +44,7 @@ JOBS = """
 
     def job(place, options, take_over):
         return ms.optimize(
-            fn, range(14), place, num_workers=0, chunk_bytes="2KB", on_error="skip",
+            fn, range(14), place, num_workers=0, chunk_bytes="1700B", on_error="skip",
             storage_options=options, take_over=take_over, verbose=False,
         )
 
@@ -158,7 +158,8 @@ def test_killed_at_each_request_it_goes_on(
     """On the same machine no input is done twice; on another only what is not in chunks is."""
     requests = live(below(bucket, "again"), tmp_path).requests
     assert requests > 25
-    for number in range(1, requests + 1):
+    # Publishing and tidying up at every request; before that one looks like another.
+    for number in [*range(1, requests - 16, 3), *range(requests - 16, requests + 1)]:
         place, here, there = below(bucket, number), tmp_path / "here", tmp_path / "there"
         here.mkdir()
         there.mkdir()

@@ -148,6 +148,23 @@ def test_another_job_is_refused_and_named(bucket: Bucket, scratch: Path) -> None
     assert list(scratch.iterdir()) == []
 
 
+def test_a_refused_call_leaves_alone_what_an_unfinished_one_has(
+    bucket: Bucket, scratch: Path
+) -> None:
+    def fn(i: int) -> int:
+        if i == 100:
+            raise KeyboardInterrupt
+        return i
+
+    with pytest.raises(KeyboardInterrupt):
+        to(bucket, fn)
+    before = everything(scratch)
+    assert any("segments" in name for name in before)
+    with pytest.raises(errors.OutputNotEmpty):
+        to(bucket, fn, inputs=range(201))
+    assert everything(scratch) == before
+
+
 def claimed(bucket: Bucket) -> dict[str, Any]:
     found = json.loads(bucket.store.get(".job/owner"))
     assert isinstance(found, dict)

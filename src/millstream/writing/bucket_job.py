@@ -19,7 +19,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from millstream.errors import OutputBusy, StorageError, StoreUnavailable
+from millstream.errors import OutputBusy, OutputNotEmpty, StorageError, StoreUnavailable
 from millstream.store import Store
 from millstream.store.local import storage_errors
 from millstream.writing.claim import OWNER, busy, claim, release
@@ -101,9 +101,14 @@ class BucketJob:
         self._end_scratch(error)
 
     def _end_scratch(self, error: BaseException | None) -> None:
-        """The same call goes on with the scratch folder if it was stopped by what may pass."""
+        """The same call goes on with the scratch folder if it was stopped by what may pass.
+
+        A call that is refused leaves alone what a killed one has there.
+        """
         passing = isinstance(error, StorageError | KeyboardInterrupt)
-        if error is not None and not passing:
+        refused = isinstance(error, OutputBusy | OutputNotEmpty)
+        left = refused and any(self.scratch.segments.glob("*"))
+        if error is not None and not passing and not left:
             with suppress(OSError):
                 self.scratch.remove("job")
         self.scratch.close()
