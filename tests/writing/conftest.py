@@ -4,35 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
+from buckets import Bucket
 from servers.azure import Azurite
 from servers.faultproxy import FaultProxy
 from servers.gcs import GCS
 from servers.seaweedfs import SeaweedFS
-
-from millstream.store import Store, open_store
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """A prefix of the test's own, and how to reach it."""
-
-    url: str
-    options: dict[str, Any]
-
-    @property
-    def store(self) -> Store:
-        return open_store(self.url, self.options)
-
-    def objects(self) -> dict[str, bytes]:
-        """All that lies there but the records of runs."""
-        store = self.store
-        keys = [info.key for info in store.list("")]
-        return {key: store.get(key) for key in keys if not key.startswith("runs/")}
 
 
 @pytest.fixture

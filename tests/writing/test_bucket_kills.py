@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Bucket
+from buckets import Bucket
 from datasets import everything
 from scripts import SOURCE
 from servers.faultproxy import FaultProxy

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Bucket
+from buckets import Bucket
 from datasets import everything
 from servers.faultproxy import FaultProxy
 from servers.faults import LoseAnswer

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Bucket
+from buckets import Bucket
 from hypothesis import given
 from hypothesis import strategies as st
 from servers.faultproxy import FaultProxy
