@@ -19,7 +19,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from millstream.errors import OutputBusy, StorageError, StoreUnavailable
+from millstream.errors import OutputBusy, OutputNotEmpty, StorageError, StoreUnavailable
 from millstream.store import Store
 from millstream.store.local import storage_errors
 from millstream.writing.claim import OWNER, busy, claim, release
@@ -101,9 +101,14 @@ class BucketJob:
         self._end_scratch(error)
 
     def _end_scratch(self, error: BaseException | None) -> None:
-        """The same call goes on with the scratch folder if it was stopped by what may pass."""
+        """The same call goes on with the scratch folder if it was stopped by what may pass.
+
+        A call that is refused leaves alone what a killed one has there.
+        """
         passing = isinstance(error, StorageError | KeyboardInterrupt)
-        if error is not None and not passing:
+        refused = isinstance(error, OutputBusy | OutputNotEmpty)
+        left = refused and any(self.scratch.segments.glob("*"))
+        if error is not None and not passing and not left:
             with suppress(OSError):
                 self.scratch.remove("job")
         self.scratch.close()
@@ -152,15 +157,28 @@ class BucketJob:
 
     def remove(self) -> None:
         """Removes .job/: first what makes it count, last who is at it; then the scratch folder."""
-        self.remove_left()
+        self._clear()
         self._claim = None
         self.scratch.remove("job")
 
+    def _clear(self) -> None:
+        keys = self._keys()
+        if keys:
+            self._delete([_JOB_JSON])
+            self._delete(key for key in keys if key != OWNER)
+            self._delete([OWNER])
+
     def remove_left(self) -> None:
-        """Removes .job/ of a finished job; that two do so at once does no harm."""
-        self.store.delete(_JOB_JSON)
-        self._delete(key for key in self._keys() if key != OWNER)
-        self.store.delete(OWNER)
+        """Of a finished job. That two do so at once, here and there, does no harm."""
+        self._clear()
+        root = _scratch_path(str(self.store))
+        with storage_errors(root), suppress(FileNotFoundError):
+            scratch = lock_folder(root)
+            if scratch is not None:
+                try:
+                    scratch.remove("job")
+                finally:
+                    scratch.close()
 
     @contextmanager
     def left(self) -> Iterator[Iterable[tuple[int, bytes]] | None]:
@@ -178,10 +196,14 @@ class BucketJob:
             list(pool.map(self.store.delete, keys))
 
 
+def _scratch_path(place: str) -> Path:
+    name = f"millstream-job-{os.getuid()}-{blake3(place.encode()).hexdigest(12)}"
+    return Path(tempfile.gettempdir()) / name
+
+
 def scratch_folder(place: str) -> Path:
     """The local folder for the jobs of a place, made if need be; for this user alone."""
-    name = f"millstream-job-{os.getuid()}-{blake3(place.encode()).hexdigest(12)}"
-    root = Path(tempfile.gettempdir()) / name
+    root = _scratch_path(place)
     with storage_errors(root):
         root.mkdir(mode=0o700, exist_ok=True)
         state = root.lstat()
