@@ -10,7 +10,6 @@ for its first batch: starting the workers is in it, opening the dataset is not.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import shutil
 import statistics
@@ -57,7 +56,7 @@ class Case:
 
 CASES = (
     Case(name="loopback", megabytes=800),
-    Case(name="20 ms, 1 Gbit/s", megabytes=800, rtt=0.020, rate=1e9 / 8),
+    Case(name="20 ms, 1 Gbit/s", megabytes=400, rtt=0.020, rate=1e9 / 8),
     Case(name="100 ms, 300 Mbit/s, 2 % slow", megabytes=400, rtt=0.1, rate=300e6 / 8, slow=0.02),
 )
 
@@ -70,9 +69,7 @@ def make_dataset(folder: Path, megabytes: int, seed: int) -> None:
         return {"image": noise, "label": number}
 
     count = megabytes * 1_000_000 // IMAGE_BYTES
-    ms.optimize(
-        image, range(count), folder, chunk_bytes=CHUNK_BYTES, num_workers=2, verbose=False
-    )
+    ms.optimize(image, range(count), folder, chunk_bytes=CHUNK_BYTES, num_workers=2, verbose=False)
 
 
 def upload(folder: Path, url: str, options: dict[str, str]) -> None:
@@ -135,7 +132,9 @@ def fresh(what: str, **arguments: Any) -> dict[str, float]:
 # In turns --------------------------------------------------------------------------------------
 
 
-def measure(case: Case, server: SeaweedFS, place: Path, rounds: int, workers: int) -> dict[str, Any]:
+def measure(
+    case: Case, server: SeaweedFS, place: Path, rounds: int, workers: int
+) -> dict[str, Any]:
     """Rates in MB/s of each round, and their ratios."""
     data, cache = place / "dataset", place / "cache"
     url = f"{URL}/{case.name.partition(',')[0].replace(' ', '-')}"

@@ -19,8 +19,8 @@ from strategies import rows
 from millstream.cache import Cache
 from millstream.errors import CorruptData, StorageError
 from millstream.reading import cached
-from millstream.reading.cached import ReadStats
 from millstream.reading.chunks import MappedChunks
+from millstream.reading.stats import ReadStats
 
 
 def sample(i: int) -> dict[str, Any]:

@@ -23,8 +23,12 @@ class MappedChunks:
         self._store, self._table, self._verify = store, table, verify
         self._open: OrderedDict[int, ChunkView] = OrderedDict()
 
-    def view(self, chunk: int, fields: Sequence[int], rows: Rows) -> ChunkView:
-        """A chunk's rows; raises CorruptData if the file is not the one the manifest lists."""
+    def views(self, wanted: Sequence[tuple[int, Rows]], fields: Sequence[int]) -> list[ChunkView]:
+        """Chunks; raises CorruptData for a file that is not the one the manifest lists."""
+        return [self.view(chunk) for chunk, _ in wanted]
+
+    def view(self, chunk: int) -> ChunkView:
+        """A chunk by its number; raises CorruptData as `views` does."""
         view = self._open.get(chunk)
         if view is None:
             view = self._open[chunk] = self._map(chunk)

@@ -22,19 +22,17 @@ from millstream.cache import Cache
 from millstream.errors import StorageError, WorkerDied
 from millstream.execution import wire
 from millstream.execution.worker import Worker, pickled
-from millstream.reading.fetching import service
-from millstream.reading.fetching.downloads import Wanted
-from millstream.reading.fetching.prefetch import Need
+from millstream.reading.fetching import handshake, service
+from millstream.reading.fetching.asks import Filled, Needs, Piece, Wanted
+from millstream.reading.fetching.handshake import Address
 from millstream.store import ReadableStore
-
-Address = tuple[int, bytes]  # a port, and the token that is asked for there
 
 
 class Fetcher:
     """A process that fetches; it ends with this object, or with this process."""
 
     def __init__(self) -> None:
-        token = secrets.token_bytes(service.TOKEN_BYTES)
+        token = secrets.token_bytes(handshake.TOKEN_BYTES)
         worker = Worker(pickled(service.begin, "the fetcher"), 0)
         self.process = worker.process
         weakref.finalize(self, worker.end, kill=True)
@@ -51,7 +49,6 @@ class _Ours:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.pid = os.getpid()
         self.fetcher: weakref.ref[Fetcher] | None = None
 
 
@@ -60,9 +57,6 @@ _ours = _Ours()
 
 def our_fetcher() -> Fetcher:
     """The fetcher of this process, started if there is none."""
-    global _ours
-    if _ours.pid != os.getpid():  # a fork: what it inherited is its parent's
-        _ours = _Ours()
     with _ours.lock:
         fetcher = None if _ours.fetcher is None else _ours.fetcher()
         if fetcher is None or fetcher.process.poll() is not None:
@@ -71,11 +65,24 @@ def our_fetcher() -> Fetcher:
         return fetcher
 
 
+def _after_fork() -> None:
+    global _ours
+    _ours = _Ours()  # what was inherited is the parent's
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 class FetchedStore:
     """A store as it is read through a fetcher, and the cache that its objects go to.
 
-    Threads may share it. It is pickled with the address of its fetcher. Raises what the store
-    raises, and StorageError if the fetcher dies.
+    Threads may share it. Raises what the store raises, and StorageError if the fetcher dies.
+
+    It is pickled with the address of its fetcher, and with the store, which is pickled with the
+    options that it was made from: who gets it must be able to start a fetcher if this one is gone.
+    Credentials that were found in the environment are not among these. So a pickled dataset is as
+    secret as its storage_options.
     """
 
     def __init__(
@@ -88,6 +95,7 @@ class FetchedStore:
         self._end_connection: Callable[[], object] = lambda: None
         self._fetcher = our_fetcher() if address is None else None
         self._address = self._fetcher.address if self._fetcher else address
+        self._counted = self._counted_before = (0, 0)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FetchedStore, (self._store, self._root, self._limit, self._address)
@@ -100,31 +108,39 @@ class FetchedStore:
         content: bytes = self._ask("get", key)
         return content
 
-    def ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> list[bytes | memoryview]:
-        """Some bytes of an object for each span, fetched at the same time."""
-        pieces: list[bytes | memoryview] = self._ask("ranges", key, list(spans))
+    def ranges(self, asks: Sequence[tuple[str, Sequence[Piece]]]) -> list[list[memoryview]]:
+        """Pieces of objects by key, all fetched at the same time."""
+        pieces: list[list[memoryview]] = self._ask("ranges", asks)
         return pieces
 
-    def fill(self, wanted: Wanted) -> bool:
-        """Whether an object is in the cache now; it is fetched if there is room."""
-        is_there: bool = self._ask("fill", wanted)
-        return is_there
+    def fill(self, asks: Sequence[tuple[Wanted, Sequence[Piece]]]) -> Filled:
+        """Has objects fetched to the cache as far as there is room, and waits for these pieces."""
+        filled: Filled = self._ask("fill", asks)
+        return filled
 
-    def follow(self, needs: Sequence[Need]) -> None:
+    def follow(self, needs: Needs) -> None:
         """From now on the fetcher goes ahead of a stream with these needs.
 
         What it holds for the stream takes at most half of the cache.
         """
-        self._ask("follow", list(needs), self._limit // 2, answered=False)
+        self._ask("follow", needs, self._limit // 2, answered=False)
 
     def at(self, position: int) -> None:
         """The stream has passed all positions before this one."""
         self._ask("at", position, answered=False)
 
     def fetched(self) -> tuple[int, int]:
-        """How many objects, and bytes of these, the fetcher has brought whole to the cache."""
-        chunks, nbytes = self._ask("fetched")
-        return chunks, nbytes
+        """How many objects, and bytes of these, were brought whole from here to the cache.
+
+        By the fetcher, for all who read from this place through it; it counts from when the first
+        of them began. What one that died had counted last is in it.
+        """
+        now: tuple[int, int] = self._ask("fetched")
+        if now < self._counted:  # it is another one
+            before, lost = self._counted_before, self._counted
+            self._counted_before = (before[0] + lost[0], before[1] + lost[1])
+        self._counted = now
+        return now[0] + self._counted_before[0], now[1] + self._counted_before[1]
 
     def cache(self) -> Cache:
         """The cache that objects go to."""
@@ -143,53 +159,46 @@ class FetchedStore:
             try:
                 if self._connection is None:
                     self._connection = self._connect()
-                return self._exchange(self._connection, request, answered=answered)
-            except BaseException as error:
-                if not isinstance(error, errors.MillstreamError | FileNotFoundError):
-                    self.close()  # perhaps between two halves of a message
+                value, error = self._exchange(self._connection, request, answered=answered)
+            except BaseException:
+                self.close()  # perhaps between two halves of a message
                 raise
+        if error is not None:
+            raise error
+        return value
 
     def _connect(self) -> socket.socket:
-        connection = None if self._address is None else _connected(self._address)
+        connection = None if self._address is None else handshake.connect(self._address)
         if connection is None:  # whoever had it is gone, or it was killed
             self._fetcher = our_fetcher()
             self._address = self._fetcher.address
-            connection = _connected(self._address)
+            connection = handshake.connect(self._address)
         if connection is None:
             raise StorageError(f"{self}: the process that fetches its chunks does not answer")
         self._end_connection = weakref.finalize(self, connection.close)
-        self._exchange(connection, ("place", self._place), answered=True)
+        _, error = self._exchange(connection, ("place", self._place), answered=True)
+        if error is not None:
+            raise error
         return connection
 
-    def _exchange(self, connection: socket.socket, request: Any, *, answered: bool) -> Any:
+    def _exchange(
+        self, connection: socket.socket, request: Any, *, answered: bool
+    ) -> tuple[Any, Exception | None]:
+        """The answer to a request, or the error that it was answered with."""
         try:
             wire.send(connection, wire.dump(request))
             message = wire.receive(connection) if answered else []
         except OSError:
             message = None
         if message is None:
-            self.close()
             raise StorageError(
                 f"{self}: the process that fetches its chunks has died; was it killed, or the "
                 "machine out of memory? Iterate again: another one is started"
             )
         if not answered:
-            return None
-        value, error = wire.load(message)
-        if error is not None:
-            raise _error(*error)
-        return value
-
-
-def _connected(address: Address) -> socket.socket | None:
-    port, token = address
-    try:
-        connection = socket.create_connection(("127.0.0.1", port))
-    except OSError:
-        return None
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.sendall(token)
-    return connection
+            return None, None
+        value, told = wire.load(message)
+        return value, None if told is None else _error(*told)
 
 
 def _error(name: str, message: str) -> Exception:
