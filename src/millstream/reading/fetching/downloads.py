@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
 
-from millstream.cache import Cache, Lease
+from millstream.cache import Busy, Cache, Lease
 from millstream.errors import CorruptData
 from millstream.reading.fetching.arriving import Arriving
 from millstream.reading.fetching.asks import Buffer, Filled, Piece, Presence, Wanted
@@ -54,17 +54,16 @@ class Downloads:
         Raises what the store raises. Of objects for which there is no room nothing is there.
         """
         begun = [self.begin(wanted, (NOW, NOW), wait=True) for wanted, _ in asks]
-        hurried = [
-            self._hurry(object, pieces)
+        lacking = [
+            (object, object.lacking(pieces))
             for object, (_, pieces) in zip(begun, asks, strict=True)
             if isinstance(object, Arriving)
         ]
+        requests, nbytes = self._hurry(lacking)
         presence = [
             self._wait(object, pieces) for object, (_, pieces) in zip(begun, asks, strict=True)
         ]
-        early = [piece for pieces in hurried for piece in pieces]
-        nbytes = sum(stop - start for start, stop in early)
-        return Filled(presence=presence, requests=len(early), nbytes=nbytes)
+        return Filled(presence=presence, requests=requests, nbytes=nbytes)
 
     def begin(self, wanted: Wanted, due: tuple[float, float], *, wait: bool) -> Arriving | Presence:
         """Has an object fetched; or says that it is there, or that there is no room for it.
@@ -72,9 +71,23 @@ class Downloads:
         due: when its first and its last byte are needed. wait: whether to wait for another process
         that is fetching it, else Busy is raised.
         """
-        with self._lock:
-            if (known := self._under_way.get(wanted.name)) is not None:
-                return known
+        try:
+            with self._lock:  # so that nobody waits for another thread as for another process
+                if (known := self._under_way.get(wanted.name)) is not None:
+                    return known
+                begun = self._begin(wanted, wait=False)
+        except Busy:
+            if not wait:
+                raise
+            begun = self._begin(wanted, wait=True)
+        if isinstance(begun, Arriving):
+            begun.done.add_done_callback(partial(self._ended, wanted))
+            for part in begun.ranges:
+                when = due[0] + (due[1] - due[0]) * part[0] / wanted.size
+                self._turns.due(when, partial(begun.bring, part))
+        return begun
+
+    def _begin(self, wanted: Wanted, *, wait: bool) -> Arriving | Presence:
         begun = self.cache.begin(wanted.name, wanted.size, wait=wait)
         if begun is None:
             return Presence.NONE
@@ -82,28 +95,24 @@ class Downloads:
             begun.close()
             return Presence.WHOLE
         object = Arriving(wanted, begun, partial(self._get, wanted.key))
-        with self._lock:
-            self._under_way[wanted.name] = object
-        object.done.add_done_callback(partial(self._ended, wanted))
-        for part in object.ranges:
-            when = due[0] + (due[1] - due[0]) * part[0] / wanted.size
-            self._turns.due(when, partial(object.bring, part))
+        self._under_way[wanted.name] = object
         return object
 
-    def _hurry(self, object: Arriving, pieces: Sequence[Piece]) -> list[Piece]:
-        """Has pieces come soon; those that are fetched by themselves are returned."""
-        lacking = object.lacking(pieces)
-        nbytes = sum(stop - start for start, stop in lacking)
+    def _hurry(self, lacking: Sequence[tuple[Arriving, list[Piece]]]) -> tuple[int, int]:
+        """Has pieces come soon: the number and the bytes of those that are fetched twice for it."""
+        nbytes = sum(stop - start for _, pieces in lacking for start, stop in pieces)
         with self._lock:
-            early = nbytes <= self._early
+            early = self._early > 0  # all that a batch waits for, or nothing: it waits for the last
             self._early -= nbytes if early else 0
-        if early:
-            for piece in lacking:
+        if not early:
+            for object, pieces in lacking:
+                for part in object.covering(pieces):
+                    self._turns.due(NOW, partial(object.bring, part))
+            return 0, 0
+        for object, pieces in lacking:
+            for piece in pieces:
                 self._turns.urgent(partial(object.bring_early, piece))
-            return lacking
-        for part in object.covering(lacking):
-            self._turns.due(NOW, partial(object.bring, part))
-        return []
+        return sum(len(pieces) for _, pieces in lacking), nbytes
 
     def _wait(self, object: Arriving | Presence, pieces: Sequence[Piece]) -> Presence:
         if isinstance(object, Presence):
