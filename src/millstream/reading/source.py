@@ -20,7 +20,7 @@ from millstream.reading.cached import CachedChunks
 from millstream.reading.chunks import MappedChunks
 from millstream.reading.decoding import Decode, Decoder, make_decoders
 from millstream.reading.fetching.asks import Needs
-from millstream.reading.fetching.client import FetchedStore
+from millstream.reading.fetching.client import FetchedStore, Following
 from millstream.reading.private import REQUEST_BYTES
 from millstream.reading.reader import Array, Reader, Rows, Values
 from millstream.reading.stats import ReadStats
@@ -64,6 +64,7 @@ class Source:
             for field, codec in zip(self.schema.fields, codecs, strict=True)
         ]
         table = self.manifest.chunks
+        self.next_up: Following | None = None  # what goes ahead of an epoch that is still to come
         self._cached: CachedChunks | None = None
         if isinstance(place, FetchedStore):
             self._cached = CachedChunks(
@@ -116,18 +117,14 @@ class Source:
         chunks, nbytes = self.place.fetched()
         return ReadStats(fetched_chunks=chunks, fetched_bytes=nbytes)
 
-    @property
-    def is_near(self) -> bool:
-        """Whether chunks are read where they lie."""
-        return self._cached is None
-
-    def follow(self, epochs: Iterable[Epoch], rank: int, ranks: int) -> None:
+    def follow(self, epochs: Iterable[Epoch], rank: int, ranks: int) -> Following | None:
         """Has what is far away fetched ahead of a rank that goes through these epochs.
 
-        Its positions count through all of them, see `passed`.
+        Goes on as long as the result lives, which is told the positions that were passed; they
+        count through all epochs. None where nothing is far away.
         """
-        if not isinstance(self.place, FetchedStore) or self._cached is None:
-            return
+        if not isinstance(self.place, FetchedStore):
+            return None
         chunks, firsts, lasts, before = [], [], [], 0
         for epoch in epochs:
             some = epoch.needs(rank, ranks)
@@ -144,12 +141,7 @@ class Source:
             first=np.concatenate(firsts),
             last=np.concatenate(lasts),
         )
-        self.place.follow(needs)
-
-    def passed(self, position: int) -> None:
-        """The stream that is followed has passed all positions before this one."""
-        if isinstance(self.place, FetchedStore):
-            self.place.at(position)
+        return self.place.follow(needs)
 
     def beside_decoders(self, stored: Sequence[Values]) -> Iterator[tuple[Decoder, Values]]:
         """Each field's values beside what decodes them."""

@@ -50,6 +50,18 @@ class Arriving:
             self._under_way += 1
         self._bring(piece)
 
+    def abandon(self, error: Exception) -> None:
+        """Fetches no more of it; who waits gets the error."""
+        with self._changed:
+            self._error = self._error or error
+            self._todo.clear()
+            over = not self._under_way and not self._over
+            self._over = self._over or over
+        if over:
+            self._end()
+        with self._changed:
+            self._changed.notify_all()
+
     def lacking(self, pieces: Sequence[Piece]) -> list[Piece]:
         """Those of the pieces that are not there yet."""
         with self._changed:

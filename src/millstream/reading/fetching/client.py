@@ -118,16 +118,9 @@ class FetchedStore:
         filled: Filled = self._ask("fill", asks)
         return filled
 
-    def follow(self, needs: Needs) -> None:
-        """From now on the fetcher goes ahead of a stream with these needs.
-
-        What it holds for the stream takes at most half of the cache.
-        """
-        self._ask("follow", needs, self._limit // 2, answered=False)
-
-    def at(self, position: int) -> None:
-        """The stream has passed all positions before this one."""
-        self._ask("at", position, answered=False)
+    def follow(self, needs: Needs) -> Following:
+        """Has the fetcher go ahead of a stream with these needs."""
+        return Following(self, needs)
 
     def fetched(self) -> tuple[int, int]:
         """How many objects, and bytes of these, were brought whole from here to the cache.
@@ -199,6 +192,22 @@ class FetchedStore:
             return None, None
         value, told = wire.load(message)
         return value, None if told is None else _error(*told)
+
+
+class Following:
+    """The fetcher goes ahead of a stream as long as this lives.
+
+    What it holds for the stream takes at most half of the cache. It has a connection of its own:
+    that ends when this is forgotten, which may happen at any moment and in any thread.
+    """
+
+    def __init__(self, store: FetchedStore, needs: Needs) -> None:
+        self._store = FetchedStore(*store.__reduce__()[1])
+        self._store._ask("follow", needs, store._limit // 2, answered=False)
+
+    def at(self, position: int) -> None:
+        """The stream has passed all positions before this one."""
+        self._store._ask("at", position, answered=False)
 
 
 def _error(name: str, message: str) -> Exception:

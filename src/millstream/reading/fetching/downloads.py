@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from functools import partial
 
 from millstream.cache import Busy, Cache, Lease
-from millstream.errors import CorruptData
+from millstream.errors import CorruptData, StorageError
 from millstream.reading.fetching.arriving import Arriving
 from millstream.reading.fetching.asks import Buffer, Filled, Piece, Presence, Wanted
 from millstream.reading.fetching.turns import Turns
@@ -137,8 +137,12 @@ class Downloads:
                 self.fetched = (self.fetched[0] + 1, self.fetched[1] + wanted.size)
 
     def close(self) -> None:
-        """Ends the threads when what they do now is done."""
+        """Ends the threads when what they do now is done; what is not there yet never will be."""
         self._turns.close()
+        with self._lock:
+            under_way = list(self._under_way.values())
+        for object in under_way:
+            object.abandon(StorageError(f"{self._store}: nobody reads from there any more"))
 
 
 def _results(pieces: Sequence[Future[Buffer]]) -> list[Buffer]:
