@@ -7,6 +7,7 @@ dataset, connect to the same one as long as it lives; after that they start thei
 from __future__ import annotations
 
 import builtins
+import logging
 import os
 import pickle
 import secrets
@@ -27,6 +28,12 @@ from millstream.reading.fetching.asks import Filled, Needs, Piece, Wanted
 from millstream.reading.fetching.handshake import Address
 from millstream.store import ReadableStore
 
+log = logging.getLogger(__name__)
+
+
+class _FetcherDied(StorageError):
+    pass
+
 
 class Fetcher:
     """A process that fetches; it ends with this object, or with this process."""
@@ -34,14 +41,19 @@ class Fetcher:
     def __init__(self) -> None:
         token = secrets.token_bytes(handshake.TOKEN_BYTES)
         worker = Worker(pickled(service.begin, "the fetcher"), 0)
-        self.process = worker.process
-        weakref.finalize(self, worker.end, kill=True)
+        self.process, self._owner = worker.process, os.getpid()
+        self.end = weakref.finalize(self, worker.end, kill=True)
         worker.give(0, pickle.dumps(token))
         started = worker.hear()
         if started is None:
             worker.end(kill=True)
             raise WorkerDied(f"the process that fetches chunks {worker.death()} as it began")
         self.address: Address = (started.result(), token)
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the process has ended, as far as this one, its parent, can know."""
+        return self._owner == os.getpid() and self.process.poll() is not None
 
 
 class _Ours:
@@ -55,11 +67,13 @@ class _Ours:
 _ours = _Ours()
 
 
-def our_fetcher() -> Fetcher:
-    """The fetcher of this process, started if there is none."""
+def our_fetcher(failed: Address | None = None) -> Fetcher:
+    """The fetcher of this process, started if there is none; the one at `failed` is ended."""
     with _ours.lock:
         fetcher = None if _ours.fetcher is None else _ours.fetcher()
-        if fetcher is None or fetcher.process.poll() is not None:
+        if fetcher is not None and fetcher.address == failed:
+            fetcher.end()  # it is about to, or it hangs
+        if fetcher is None or fetcher.is_dead:
             fetcher = Fetcher()
             _ours.fetcher = weakref.ref(fetcher)
         return fetcher
@@ -77,7 +91,8 @@ if hasattr(os, "register_at_fork"):
 class FetchedStore:
     """A store as it is read through a fetcher, and the cache that its objects go to.
 
-    Threads may share it. Raises what the store raises, and StorageError if the fetcher dies.
+    Threads may share it. A fetcher that dies is replaced, which is logged. Raises what the store
+    raises, and StorageError if the next one dies over the same request.
 
     It is pickled with the address of its fetcher, and with the store, which is pickled with the
     options that it was made from: who gets it must be able to start a fetcher if this one is gone.
@@ -95,9 +110,13 @@ class FetchedStore:
         self._end_connection: Callable[[], object] = lambda: None
         self._fetcher = our_fetcher() if address is None else None
         self._address = self._fetcher.address if self._fetcher else address
+        self._counter = b""
         self._counted = self._counted_before = (0, 0)
+        self._opening: tuple[Any, ...] | None = None  # what each connection begins with
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if self._fetcher is not None and self._fetcher.is_dead:
+            self._use_ours()
         return FetchedStore, (self._store, self._root, self._limit, self._address)
 
     def __str__(self) -> str:
@@ -128,12 +147,13 @@ class FetchedStore:
         By the fetcher, for all who read from this place through it; it counts from when the first
         of them began. What one that died had counted last is in it.
         """
-        now: tuple[int, int] = self._ask("fetched")
-        if now < self._counted:  # it is another one
-            before, lost = self._counted_before, self._counted
-            self._counted_before = (before[0] + lost[0], before[1] + lost[1])
-        self._counted = now
-        return now[0] + self._counted_before[0], now[1] + self._counted_before[1]
+        counter, chunks, nbytes = self._ask("fetched")
+        if counter != self._counter:
+            self._counter = counter
+            self._counted_before = self._counted
+        before = self._counted_before
+        self._counted = before[0] + chunks, before[1] + nbytes
+        return self._counted
 
     def cache(self) -> Cache:
         """The cache that objects go to."""
@@ -150,9 +170,12 @@ class FetchedStore:
             self.close()
         with self._lock:
             try:
-                if self._connection is None:
-                    self._connection = self._connect()
-                value, error = self._exchange(self._connection, request, answered=answered)
+                try:
+                    value, error = self._exchange(request, answered=answered)
+                except _FetcherDied:
+                    log.warning("%s: the process that fetches has died; another is started", str(self))
+                    self.close()
+                    value, error = self._exchange(request, answered=answered)
             except BaseException:
                 self.close()  # perhaps between two halves of a message
                 raise
@@ -160,33 +183,45 @@ class FetchedStore:
             raise error
         return value
 
+    def _exchange(self, request: Any, *, answered: bool) -> tuple[Any, Exception | None]:
+        """The answer to a request, or the error that it was answered with."""
+        if self._connection is None or _has_ended(self._connection):
+            self._connection = self._connect()
+        return self._exchange_over(self._connection, request, answered=answered)
+
     def _connect(self) -> socket.socket:
         connection = None if self._address is None else handshake.connect(self._address)
         if connection is None:  # whoever had it is gone, or it was killed
-            self._fetcher = our_fetcher()
-            self._address = self._fetcher.address
-            connection = handshake.connect(self._address)
+            connection = handshake.connect(self._use_ours())
+        if connection is None:  # nor does the one answer that this process had already
+            connection = handshake.connect(self._use_ours())
         if connection is None:
             raise StorageError(f"{self}: the process that fetches its chunks does not answer")
         self._end_connection = weakref.finalize(self, connection.close)
-        _, error = self._exchange(connection, ("place", self._place), answered=True)
+        _, error = self._exchange_over(connection, ("place", self._place), answered=True)
         if error is not None:
             raise error
+        if self._opening is not None:
+            self._exchange_over(connection, self._opening, answered=False)
         return connection
 
-    def _exchange(
+    def _use_ours(self) -> Address:
+        self._fetcher = our_fetcher(failed=self._address)
+        self._address = self._fetcher.address
+        return self._address
+
+    def _exchange_over(
         self, connection: socket.socket, request: Any, *, answered: bool
     ) -> tuple[Any, Exception | None]:
-        """The answer to a request, or the error that it was answered with."""
         try:
             wire.send(connection, wire.dump(request))
             message = wire.receive(connection) if answered else []
         except OSError:
             message = None
         if message is None:
-            raise StorageError(
-                f"{self}: the process that fetches its chunks has died; was it killed, or the "
-                "machine out of memory? Iterate again: another one is started"
+            raise _FetcherDied(
+                f"{self}: the process that fetches its chunks has died, and so did the one before "
+                "it; was the machine out of memory?"
             )
         if not answered:
             return None, None
@@ -203,11 +238,22 @@ class Following:
 
     def __init__(self, store: FetchedStore, needs: Needs) -> None:
         self._store = FetchedStore(*store.__reduce__()[1])
-        self._store._ask("follow", needs, store._limit // 2, answered=False)
+        self._store._opening = ("follow", needs, store._limit // 2)
+        self.at(0)
 
     def at(self, position: int) -> None:
         """The stream has passed all positions before this one."""
         self._store._ask("at", position, answered=False)
+
+
+def _has_ended(connection: socket.socket) -> bool:
+    """Whether the other side is gone; nobody there speaks without being asked."""
+    try:
+        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def _error(name: str, message: str) -> Exception:

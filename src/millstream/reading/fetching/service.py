@@ -8,6 +8,7 @@ which only the process that started this one has, and those that it tells.
 from __future__ import annotations
 
 import pickle
+import secrets
 import socket
 import threading
 import time
@@ -95,7 +96,7 @@ class _Place:
 
     def __init__(self, store: ReadableStore, root: Path, limit: int) -> None:
         self.store, self._root, self._limit = store, root, limit
-        self.readers = 0
+        self.readers, self.counter = 0, secrets.token_bytes(16)
         self._lock = threading.Lock()
         self._downloads: Downloads | None = None
 
@@ -166,8 +167,9 @@ class _Reader:
         if self._prefetch is not None:
             self._prefetch.at(position)
 
-    def do_fetched(self) -> tuple[int, int]:
-        return self._known.downloads.fetched
+    def do_fetched(self) -> tuple[bytes, int, int]:
+        """What was fetched since a place was made, which is named by some bytes of its own."""
+        return self._known.counter, *self._known.downloads.fetched
 
     def _end_stream(self) -> None:
         if self._prefetch is not None:
