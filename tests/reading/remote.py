@@ -15,7 +15,7 @@ from millstream.format import ChunkTable, bind, builtin
 from millstream.format.codecs import ArrayCodec
 from millstream.reading.cached import CachedChunks
 from millstream.reading.chunks import MappedChunks
-from millstream.reading.fetching.downloads import Wanted
+from millstream.reading.fetching.asks import Filled, Presence, Wanted
 from millstream.reading.reader import Chunks, Reader, Values
 from millstream.reading.versions import load_version
 from millstream.store import LocalStore
@@ -45,10 +45,13 @@ class Direct:
     store: CountingStore
     cache: Cache
 
-    def ranges(self, key: str, spans: Any) -> list[bytes]:
-        return [self.store.get(key, span) for span in spans]
+    def ranges(self, asks: Any) -> list[list[bytes]]:
+        return [[self.store.get(key, span) for span in spans] for key, spans in asks]
 
-    def fill(self, wanted: Wanted) -> bool:
+    def fill(self, asks: Any) -> Filled:
+        return Filled(presence=[self._fill(wanted) for wanted, _ in asks])
+
+    def _fill(self, wanted: Wanted) -> Presence:
         size = wanted.size
 
         def pieces() -> Iterator[bytes]:
@@ -58,7 +61,7 @@ class Direct:
         lease = self.cache.lease(wanted.name, size, pieces)
         if lease is not None:
             lease.close()
-        return lease is not None
+        return Presence.NONE if lease is None else Presence.WHOLE
 
     def __str__(self) -> str:
         return str(self.store.store)

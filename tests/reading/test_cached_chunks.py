@@ -19,8 +19,8 @@ from strategies import rows
 from millstream.cache import Cache
 from millstream.errors import CorruptData, StorageError
 from millstream.reading import cached
-from millstream.reading.cached import ReadStats
 from millstream.reading.chunks import MappedChunks
+from millstream.reading.stats import ReadStats
 
 
 def sample(i: int) -> dict[str, Any]:
@@ -154,7 +154,9 @@ def test_a_copy_that_went_bad_is_replaced(
     dataset.read(dataset.chunks(cache), every)
     dataset.store.requests.clear()
     chunks = dataset.chunks(cache)
-    layout = (chunks if is_open else dataset.chunks(cache)).view(2, [], np.array([0])).layout
+    layout = (
+        (chunks if is_open else dataset.chunks(cache)).views([(2, np.array([0]))], [])[0].layout
+    )
     file = cache.path / "files" / dataset.table.name(2)
     body = file.stat().st_size - layout.body_bytes
     damage(

@@ -16,10 +16,10 @@ from remote import Dataset
 from millstream.cache import Cache
 from millstream.errors import CorruptData
 from millstream.format import ChunkTable
-from millstream.reading import cached
-from millstream.reading.cached import REQUEST_BYTES
+from millstream.reading import private
 from millstream.reading.chunks import MappedChunks
-from millstream.reading.sparse import EXTRA_BYTES, SparseChunk
+from millstream.reading.private import REQUEST_BYTES
+from millstream.reading.sparse import EXTRA_BYTES, PrivateChunk
 
 LARGE = 150_000
 
@@ -41,11 +41,6 @@ def columns(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """Columns that are too large for the lead."""
     made = [{"a": np.full(3_000, i, "<f4"), "b": np.full(900, i), "c": i} for i in range(400)]
     return Dataset(tmp_path_factory.mktemp("columns") / "d", made, chunk_bytes="4MB")
-
-
-def parts_of(content: bytes) -> Any:
-    """What gives parts of these bytes, as a store does."""
-    return lambda spans: [content[start:stop] for start, stop in spans]
 
 
 def beyond_the_leads(made: Dataset) -> tuple[int, int]:
@@ -143,7 +138,7 @@ def test_a_chunk_that_has_cost_its_bytes_by_ranges_gets_a_place(
 ) -> None:
     cache = Cache(tmp_path, int(images.table.sizes.max()))
     chunks = images.chunks(cache)
-    chunks.view(0, [], np.array([0]))  # takes all the room
+    chunks.views([(0, np.array([0]))], [])  # takes all the room
     first, size = int(images.table.rows[0]), int(images.table.sizes[1])
     costs = 0
     for row in range(first, first + int(images.table.rows[1])):
@@ -159,33 +154,34 @@ def test_a_chunk_that_has_cost_its_bytes_by_ranges_gets_a_place(
 def test_private_memory_is_bounded(
     images: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cached, "MAX_SPARSE_BYTES", 1_000_000)
+    monkeypatch.setattr(private, "MAX_BYTES", 1_000_000)
     chunks = images.chunks(Cache(tmp_path, 0))
     for row in random.Random(1).choices(range(60), k=80):
         assert images.read(chunks, [row]) == images.expected([row])
-        held = [sparse.nbytes for sparse in chunks._sparse.values()]
-        assert sum(held) <= 1_000_000 or len(held) == 1
-    monkeypatch.setattr(cached, "MAX_SPARSE", 2)
+        assert chunks._private.nbytes <= 1_000_000 or len(chunks._private) == 1
+    monkeypatch.setattr(private, "MAX_CHUNKS", 2)
     images.read(chunks, list(range(60)), [])
-    assert len(chunks._sparse) <= 2
+    assert len(chunks._private) <= 2
 
 
 @pytest.mark.parametrize("lead", [0, 63, 64, 400, -1, 1 << 31])
 def test_a_lead_that_is_too_short_is_an_error(columns: Dataset, lead: int) -> None:
     table, content = columns.table, columns.file(0).read_bytes()
-    whole = MappedChunks(columns.local, table, verify=True).view(0, [], np.array([0]))
-    lead = whole.tables_end - 1 if lead < 0 else lead
+    tables_end = MappedChunks(columns.local, table, verify=True).view(0).tables_end
+    lead = tables_end - 1 if lead < 0 else lead
     leads = np.full(len(table), lead, np.uint32)
     wrong = ChunkTable(rows=table.rows, lead=leads, sizes=table.sizes, digests=table.digests)
-    if lead >= whole.tables_end:
-        assert SparseChunk(wrong, 0, parts_of(content), verify=True).view.layout.rows
+    if lead >= tables_end:
+        assert PrivateChunk(content, wrong, 0, verify=True).view.layout.rows
         return
     with pytest.raises(CorruptData, match=table.name(0)):
-        SparseChunk(wrong, 0, parts_of(content), verify=True)
+        PrivateChunk(content[:lead], wrong, 0, verify=True)
 
 
-def test_a_short_answer_is_an_error(columns: Dataset) -> None:
-    content = columns.file(0).read_bytes()[:-1]
-    chunk = SparseChunk(columns.table, 0, parts_of(content), verify=False)
+def test_a_short_answer_is_an_error(
+    columns: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get = columns.store.get
+    monkeypatch.setattr(columns.store, "get", lambda key, span: get(key, span)[:-1])
     with pytest.raises(CorruptData, match="were asked for"):
-        chunk.need(columns.fields, np.arange(int(columns.table.rows[0])))
+        columns.read(columns.chunks(Cache(tmp_path, 0)), [0])

@@ -15,8 +15,13 @@ from pathlib import Path
 import pytest
 
 from servers.azure import Azurite
+from servers.faultproxy import FaultProxy
 from servers.gcs import GCS
+from servers.http import HTTPServer
+from servers.hub import Hub
 from servers.seaweedfs import SeaweedFS
+
+HUB_TOKEN = "hf_a-token-of-the-hub"
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +43,46 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
     """Azure blobs; it has the container `millstream`."""
     with _folder(tmp_path_factory) as folder, Azurite(folder) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def http_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("http")
+
+
+@pytest.fixture(scope="session")
+def http_server(http_root: Path) -> Iterator[HTTPServer]:
+    """Serves the files below http_root."""
+    with HTTPServer(http_root) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def hub_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("hub")
+
+
+@pytest.fixture(scope="session")
+def hub(hub_root: Path) -> Iterator[Hub]:
+    """Serves the repositories below hub_root to who has HUB_TOKEN."""
+    with Hub(hub_root, token=HUB_TOKEN) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _s3_proxy(seaweedfs: SeaweedFS) -> Iterator[FaultProxy]:
+    with FaultProxy(seaweedfs.endpoint, seed=1) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def s3_proxy(_s3_proxy: FaultProxy) -> Iterator[FaultProxy]:
+    """Stands in front of the S3 server, and does nothing yet but count from 0."""
+    _s3_proxy.reset()
+    yield _s3_proxy
+    _s3_proxy.up()
+    _s3_proxy.do()
+    _s3_proxy.release()
 
 
 @pytest.fixture

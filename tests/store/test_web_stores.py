@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import HUB_TOKEN
 from servers.faultproxy import FaultProxy
 from servers.faults import IgnoreRange, Status, Truncate, slow_down, too_many_requests
+from servers.fixtures import HUB_TOKEN
 from servers.http import HTTPServer
 from servers.hub import Hub
 from stores import open_quick

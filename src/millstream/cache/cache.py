@@ -9,7 +9,8 @@ A name stands for the same bytes for ever: it is the digest of a chunk. To get a
    makes a partial file of the full size. If that does not fit it is told so, at once. Nobody ever
    waits for room; what does not fit is for the caller to read in another way.
 4. It writes the bytes, compares length and digest, and renames the file. The shared lock that the
-   file has had since it was made is the lock of its first user.
+   file has had since it was made is the lock of its first user. Who is told which bytes are there
+   may read these before the rest has come.
 
 An evictor removes only files whose lock it gets at once, so that files in use stay, and the folder
 tells the truth about the disk. A file that is removed all the same (`discard`, or by hand) reads
@@ -200,10 +201,28 @@ class Cache:
             if fetching is not None:
                 fetching.close()
 
+    def arriving(self, name: str, size: int) -> Lease | None:
+        """The file if it is there or on its way; None if it is neither.
+
+        Of one on its way only bytes that are known to have been written may be read. It is the
+        same file when it is complete; `is_current` says whether it was given up meanwhile.
+        """
+        lock = self._folder.open(self._folder.partial(name))
+        if lock is not None:
+            if (content := _map(self._folder.partial(name), lock)) is not None:
+                return Lease(name, content, lock)
+            lock.close()
+        return self.find(name, size)
+
+    def is_current(self, lease: Lease) -> bool:
+        """Whether a file is still the one under its name, complete or on its way."""
+        paths = self._folder.partial(lease.name), self._folder.file(lease.name)
+        return any(lease._lock.is_at(path) for path in paths)
+
     def find(self, name: str, size: int) -> Lease | None:
         """The file if it is there."""
         _check(name, size)
-        while (lock := self._folder.open(name)) is not None:
+        while (lock := self._folder.open(self._folder.file(name))) is not None:
             if lock.stat().st_size != size:  # cut by somebody, or by a disk that lost power
                 self._folder.remove(name, lock.stat())
                 lock.close()

@@ -137,12 +137,11 @@ class Folder:
 
     # One file -------------------------------------------------------------------------------
 
-    def open(self, name: str) -> LockedFile | None:
-        """A complete file, locked against eviction; None if there is none.
+    def open(self, path: Path) -> LockedFile | None:
+        """A file, complete or on its way, locked against eviction; None if there is none.
 
         It may have been evicted before it was locked; then it is no longer at its path.
         """
-        path = self.file(name)
         if _is_foreign(path):
             return None
         with cache_errors(path):
@@ -162,6 +161,8 @@ class Folder:
         with self.changing():
             for path, _ in _ours(self._partial):
                 _remove_unused(path)  # what killed processes have left
+            # One that is left is a dead process's, and still looked at by who waited for it.
+            self.partial(name).unlink(missing_ok=True)
             if not self._make_room(size, limit):
                 return None
             return self._make_partial(self.partial(name), size)

@@ -7,6 +7,7 @@ import re
 _VERSION = re.compile(r"versions/([0-9]{12})")
 _CHUNK = re.compile(r"chunks/([0-9a-f]{64})")
 LATEST = "latest"
+CHUNKS = "chunks/"
 
 
 def version_key(version: int) -> str:
@@ -22,7 +23,7 @@ def version_of(key: str) -> int | None:
 
 def chunk_key(name: str) -> str:
     """The key of a chunk, from its digest in hex."""
-    return f"chunks/{name}"
+    return f"{CHUNKS}{name}"
 
 
 def chunk_of(key: str) -> str | None:

@@ -12,21 +12,24 @@ TELLS_A_CHUNK = 8
 class Ahead:
     """Has the chunks fetched that a rank needs from a position of an epoch on, beyond its end too.
 
-    Does nothing where the chunks are near.
+    Who forgets it in the middle of the epoch ends that. Does nothing where the chunks are near.
     """
 
     def __init__(
         self, source: Source, order: Order, epoch: int, start: int, *, rank: int, ranks: int
     ) -> None:
-        self._source = source
+        self._source, self._length = source, order.length
         self._stride = max(1, order.length // max(1, TELLS_A_CHUNK * len(order.chunk_rows)))
         self._next = start
-        if not source.is_near:
-            source.follow([order.epoch(epoch), order.epoch(epoch + 1)], rank, ranks)
-            self.passed(start)
+        self._following = source.follow([order.epoch(epoch), order.epoch(epoch + 1)], rank, ranks)
+        source.next_up = None  # only now: meanwhile it held what is needed
+        self.passed(start)
 
     def passed(self, position: int) -> None:
         """All positions of the epoch before this one were read."""
-        if not self._source.is_near and position >= self._next:
-            self._source.passed(position)
-            self._next = position + self._stride
+        if self._following is None or (position < self._next and position < self._length):
+            return
+        self._following.at(position)
+        self._next = position + self._stride
+        if position >= self._length:
+            self._source.next_up, self._following = self._following, None

@@ -4,92 +4,81 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
+
+import numpy as np
 
 from millstream.cache import Cache, Lease
-from millstream.errors import MillstreamError, StorageError
 from millstream.format import ChunkTable, ChunkView
-from millstream.format.keys import chunk_key
-from millstream.reading.chunks import listed_view, missing_chunk
-from millstream.reading.fetching.downloads import Wanted
+from millstream.reading.chunks import listed_view
+from millstream.reading.fetching.asks import Piece, Presence
+from millstream.reading.origin import Origin, Remote
+from millstream.reading.private import PrivateChunks
 from millstream.reading.reader import Rows
-from millstream.reading.sparse import SparseChunk
-
-T = TypeVar("T")
+from millstream.reading.sparse import SparseChunk, lead_of
+from millstream.reading.stats import ReadStats
 
 # A lease takes two descriptors, one to lock and one to map, and a process often has no more
 # than 1,024 of them for all its datasets.
 MAX_LEASES = 128
-# Of chunks that are read by ranges, all together.
-MAX_SPARSE = 1_024
-MAX_SPARSE_BYTES = 256_000_000
+# Nor may leases of what is long read keep others out of the cache: of its limit they take this
+# part at most, in each process, where it is mostly the same chunks.
+LEASED_PART = 4
 # How often a chunk is asked for again that arrives damaged.
 MAX_RETRIES = 3
-# What a request costs beyond its bytes: as much time as these many bytes would take.
-REQUEST_BYTES = 262_144
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadStats:
-    """What reading has cost so far; adds up over datasets and processes.
+@dataclass(slots=True)
+class _Copy:
+    """A chunk in the cache. whole: or else only what `part` says can be read."""
 
-    fetched: whole chunks, and their bytes, from the store. opened: chunks out of the cache. ranged:
-    requests for parts of chunks, and the bytes of these. replaced: copies in the cache that had
-    gone bad.
-    """
-
-    fetched_chunks: int = 0
-    fetched_bytes: int = 0
-    opened_chunks: int = 0
-    ranged_requests: int = 0
-    ranged_bytes: int = 0
-    replaced_chunks: int = 0
-
-    def __add__(self, other: ReadStats) -> ReadStats:
-        mine, others = asdict(self), asdict(other)
-        return ReadStats(**{name: mine[name] + others[name] for name in mine})
-
-    def __sub__(self, other: ReadStats) -> ReadStats:
-        mine, others = asdict(self), asdict(other)
-        return ReadStats(**{name: mine[name] - others[name] for name in mine})
-
-
-class Remote(Protocol):
-    """Where the chunks come from."""
-
-    def ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> Sequence[bytes | memoryview]:
-        """Some bytes of an object for each span; FileNotFoundError, or another OSError."""
-
-    def fill(self, wanted: Wanted) -> bool:
-        """Whether an object is in the cache now; it is fetched if there is room."""
+    lease: Lease
+    whole: bool
+    part: SparseChunk | None = None
+    view: ChunkView | None = None
 
 
 class CachedChunks:
     """Opens chunks by their number out of the cache, where they are fetched to if missing.
 
-    A chunk that does not fit into the cache is read by ranges into private memory. Once that has
-    cost as much as fetching the chunk would, it is worth its place: the leases here that were not
-    used for longest are given back, and it is fetched. Were they given back at once, each row
-    would cost a chunk where more chunks are read in turn than fit.
+    One that is on its way can be read as far as it has come. One that does not fit into the cache
+    is read by ranges into private memory. Once that has cost as much as fetching the chunk would,
+    it is worth its place: the leases here that were not used for longest are given back, and it is
+    fetched. Were they given back at once, each row would cost a chunk where more chunks are read
+    in turn than fit.
+
+    in_parts: whether a chunk, by its number, is never fetched whole for who reads it in order:
+    only little of it is wanted. That is then read at once, for all its rows.
     """
 
-    def __init__(self, remote: Remote, table: ChunkTable, cache: Cache, *, verify: bool) -> None:
-        self._remote, self._table, self._cache, self._verify = remote, table, cache, verify
-        self._leases: OrderedDict[int, Lease] = OrderedDict()
-        self._views: dict[int, ChunkView] = {}  # of leases
-        self._sparse: OrderedDict[int, SparseChunk] = OrderedDict()
+    def __init__(
+        self,
+        remote: Remote,
+        table: ChunkTable,
+        cache: Cache,
+        *,
+        verify: bool,
+        in_parts: Callable[[int], bool] = lambda chunk: False,
+    ) -> None:
+        self._table, self._cache, self._verify = table, cache, verify
+        self.origin, self._in_parts = Origin(remote, table), in_parts
+        self._private = PrivateChunks(self.origin, table, verify=verify)
+        self._copies: OrderedDict[int, _Copy] = OrderedDict()
         self._retries: Counter[int] = Counter()  # of chunks that were not what they should be
-        self._paid: dict[int, int] = {}  # what reading a chunk by ranges has cost, in bytes
-        self.stats = ReadStats()
+        self._stats = ReadStats()
 
-    def view(self, chunk: int, fields: Sequence[int], rows: Rows) -> ChunkView:
-        """A chunk in which these rows of these fields can be read; it is fetched if it fits.
+    @property
+    def stats(self) -> ReadStats:
+        """What reading has cost this process."""
+        return self._stats + self.origin.stats
 
-        Raises CorruptData if the chunk is missing or not the one that the manifest lists, and
-        what the store raises.
+    def views(self, wanted: Sequence[tuple[int, Rows]], fields: Sequence[int]) -> list[ChunkView]:
+        """Chunks in which these rows of these fields can be read; those that fit are fetched.
+
+        Raises CorruptData if a chunk is missing or not the one that the manifest lists, and what
+        the store raises.
         """
-        return self._view(chunk, fields, rows, fetch=True)
+        return self._views(wanted, fields, fetch=True)
 
     @property
     def random_access(self) -> RandomAccess:
@@ -103,123 +92,150 @@ class CachedChunks:
         """
         renewed = False
         for chunk in set(chunks):
-            if self._sparse.pop(chunk, None) is not None:
-                self._retries[chunk] += 1
-                renewed |= self._retries[chunk] <= MAX_RETRIES
-            lease = self._leases.get(chunk)
-            if lease is not None and not lease.is_intact():
-                self._cache.discard(lease)
-                self._give_back(chunk)
-                self.stats += ReadStats(replaced_chunks=1)
+            if self._private.forget(chunk) or self._discard(chunk):
                 self._retries[chunk] += 1
                 renewed |= self._retries[chunk] <= MAX_RETRIES
         return renewed
 
     def close(self) -> None:
         """Gives all leases back. Views that were handed out can still be read."""
-        for chunk in list(self._leases):
+        for chunk in list(self._copies):
             self._give_back(chunk)
-        self._sparse.clear()
+        self._private.clear()
 
-    def _view(self, chunk: int, fields: Sequence[int], rows: Rows, *, fetch: bool) -> ChunkView:
-        if chunk not in self._leases:
-            self._open(chunk, fetch=fetch and chunk not in self._sparse)
-        if chunk in self._leases:
-            self._leases.move_to_end(chunk)
-            if chunk not in self._views:
-                content = self._leases[chunk].content
-                view = listed_view(content, self._table, chunk, verify=self._verify)
-                self._views[chunk] = view
-            return self._views[chunk]
-        return self._ranged(chunk, fields, rows)
+    def _views(
+        self, wanted: Sequence[tuple[int, Rows]], fields: Sequence[int], *, fetch: bool
+    ) -> list[ChunkView]:
+        self._open([chunk for chunk, _ in wanted if chunk not in self._copies], fetch=fetch)
+        self._wait(wanted, fields)
+        beyond = [
+            (chunk, self._all_rows(chunk) if fetch and self._in_parts(chunk) else rows)
+            for chunk, rows in wanted
+            if chunk not in self._copies
+        ]
+        private = self._private.views(beyond, fields)
+        views = [private[c] if c in private else self._view(c) for c, _ in wanted]
+        self._give_some_back()
+        return views
+
+    def _all_rows(self, chunk: int) -> Rows:
+        return np.arange(int(self._table.rows[chunk]), dtype=np.int64)
 
     # In the cache ---------------------------------------------------------------------------
 
-    def _open(self, chunk: int, *, fetch: bool) -> None:
-        """Takes a lease if there is one to be had."""
-        paid = self._has_paid(chunk)
-        lease = self._lease(chunk, fetch=fetch or paid)
-        if lease is None and paid:
-            del self._paid[chunk]
-            if self._make_room(int(self._table.sizes[chunk])):
-                lease = self._lease(chunk, fetch=True)
-        if lease is not None:
-            self._paid.pop(chunk, None)
-            self._sparse.pop(chunk, None)
-            self._leases[chunk] = lease
-            while len(self._leases) > MAX_LEASES:
-                self._give_back(next(iter(self._leases)))
-
-    def _has_paid(self, chunk: int) -> bool:
-        return self._paid.get(chunk, 0) >= int(self._table.sizes[chunk])
-
-    def _lease(self, chunk: int, *, fetch: bool) -> Lease | None:
-        wanted = self.wanted(chunk)
-        lease = self._cache.find(wanted.name, wanted.size)
-        if lease is None and fetch and self._asked(chunk, self._remote.fill, wanted):
+    def _open(self, chunks: Sequence[int], *, fetch: bool) -> None:
+        """Takes leases where they are to be had."""
+        missing = []
+        for chunk in chunks:
+            wanted = self.origin.wanted(chunk)
             lease = self._cache.find(wanted.name, wanted.size)
-        if lease is not None:
-            self.stats += ReadStats(opened_chunks=1)
-        return lease
+            if lease is not None:
+                self._keep(chunk, lease, whole=True)
+            elif self._is_worth_it(chunk, fetch=fetch):
+                missing.append(chunk)
+        for chunk, presence in zip(missing, self._fill_leads(missing), strict=True):
+            if presence is Presence.NONE and self._private.has_paid(chunk):
+                self._private.start_paying(chunk)
+                if self._make_room(int(self._table.sizes[chunk])):
+                    (presence,) = self._fill_leads([chunk])
+            if presence is not Presence.NONE:
+                self._take(chunk, whole=presence is Presence.WHOLE)
 
-    def wanted(self, chunk: int) -> Wanted:
-        """The object that a chunk is."""
-        name = self._table.name(chunk)
-        return Wanted(key=chunk_key(name), name=name, size=int(self._table.sizes[chunk]))
+    def _is_worth_it(self, chunk: int, *, fetch: bool) -> bool:
+        asked = fetch and chunk not in self._private
+        return not self._in_parts(chunk) and (asked or self._private.has_paid(chunk))
+
+    def _fill_leads(self, chunks: Sequence[int]) -> Sequence[Presence]:
+        asks = [(chunk, [(0, lead_of(self._table, chunk))]) for chunk in chunks]
+        return self.origin.fill(asks).presence if asks else []
+
+    def _take(self, chunk: int, *, whole: bool) -> None:
+        wanted = self.origin.wanted(chunk)
+        find = self._cache.find if whole else self._cache.arriving
+        if (lease := find(wanted.name, wanted.size)) is not None:
+            self._keep(chunk, lease, whole=whole)
+
+    def _keep(self, chunk: int, lease: Lease, *, whole: bool) -> None:
+        self._stats += ReadStats(opened_chunks=1)
+        self._private.start_paying(chunk)
+        self._private.forget(chunk)
+        self._copies[chunk] = _Copy(lease, whole)
+
+    def _wait(self, wanted: Sequence[tuple[int, Rows]], fields: Sequence[int]) -> None:
+        """Waits for what rows need of chunks that are on their way."""
+        asks = []
+        for chunk, rows in wanted:
+            copy = self._copies.get(chunk)
+            if copy is None or copy.whole:
+                continue
+            if copy.part is None:
+                copy.part = SparseChunk(copy.lease.content, self._table, chunk, verify=self._verify)
+                copy.view = copy.part.view
+            if pieces := copy.part.lacking(fields, rows):
+                asks.append((chunk, pieces))
+        self._wait_for(asks)
+
+    def _wait_for(self, asks: Sequence[tuple[int, list[Piece]]]) -> None:
+        try:
+            presence = self.origin.fill(asks).presence if asks else []
+        except BaseException:
+            for chunk, _ in asks:
+                self._give_back(chunk)
+            raise
+        for (chunk, pieces), there in zip(asks, presence, strict=True):
+            copy = self._copies[chunk]
+            if there is Presence.NONE or not self._cache.is_current(copy.lease):
+                self._give_back(chunk)  # it was given up meanwhile
+                continue
+            copy.whole = there is Presence.WHOLE
+            if copy.part is not None:
+                copy.part.came(pieces)
+
+    def _view(self, chunk: int) -> ChunkView:
+        copy = self._copies[chunk]
+        self._copies.move_to_end(chunk)
+        if copy.view is None:
+            content = copy.lease.content
+            copy.view = listed_view(content, self._table, chunk, verify=self._verify)
+        return copy.view
+
+    def _discard(self, chunk: int) -> bool:
+        """Removes a copy that is not what its name says; False if it is, or there is none."""
+        copy = self._copies.get(chunk)
+        if copy is None:
+            return False
+        if not copy.whole:
+            self._wait_for([(chunk, [(0, int(self._table.sizes[chunk]))])])
+            if chunk not in self._copies:
+                return True
+        if copy.lease.is_intact():
+            return False
+        self._cache.discard(copy.lease)
+        self._give_back(chunk)
+        self._stats += ReadStats(replaced_chunks=1)
+        return True
 
     def _make_room(self, size: int) -> bool:
         """Gives back leases, the longest unused first, if these bytes may then fit."""
-        if size > self._cache.limit or not self._leases:
+        if size > self._cache.limit or not self._copies:
             return False
-        while self._leases and size > 0:
-            oldest = next(iter(self._leases))
+        while self._copies and size > 0:
+            oldest = next(iter(self._copies))
             size -= int(self._table.sizes[oldest])
             self._give_back(oldest)
         return True
 
+    def _give_some_back(self) -> None:
+        held = sum(len(copy.lease.content) for copy in self._copies.values())
+        most = self._cache.limit // LEASED_PART
+        while len(self._copies) > MAX_LEASES or (len(self._copies) > 1 and held > most):
+            chunk, copy = next(iter(self._copies.items()))
+            held -= len(copy.lease.content)
+            self._give_back(chunk)
+
     def _give_back(self, chunk: int) -> None:
-        self._views.pop(chunk, None)
-        self._leases.pop(chunk).close()
-
-    # By ranges ------------------------------------------------------------------------------
-
-    def _ranged(self, chunk: int, fields: Sequence[int], rows: Rows) -> ChunkView:
-        if chunk not in self._sparse:
-            self._sparse[chunk] = self._make_sparse(chunk)
-        self._sparse.move_to_end(chunk)
-        sparse = self._sparse[chunk]
-        sparse.need(fields, rows)
-        while len(self._sparse) > MAX_SPARSE or (
-            len(self._sparse) > 1 and self._sparse_bytes() > MAX_SPARSE_BYTES
-        ):
-            self._sparse.popitem(last=False)
-        return sparse.view
-
-    def _make_sparse(self, chunk: int) -> SparseChunk:
-        key = self.wanted(chunk).key
-
-        def get(spans: Sequence[tuple[int, int]]) -> Sequence[bytes | memoryview]:
-            pieces = self._asked(chunk, self._remote.ranges, key, spans)
-            count, nbytes = len(pieces), sum(map(len, pieces))
-            self._paid[chunk] = self._paid.get(chunk, 0) + count * REQUEST_BYTES + nbytes
-            self.stats += ReadStats(ranged_requests=count, ranged_bytes=nbytes)
-            return pieces
-
-        return SparseChunk(self._table, chunk, get, verify=self._verify)
-
-    def _sparse_bytes(self) -> int:
-        return sum(sparse.nbytes for sparse in self._sparse.values())
-
-    def _asked(self, chunk: int, call: Callable[..., T], *arguments: Any) -> T:
-        try:
-            return call(*arguments)
-        except FileNotFoundError:
-            name = self._table.name(chunk)
-            raise missing_chunk(self._remote, name, chunk_key(name)) from None
-        except OSError as error:
-            if isinstance(error, MillstreamError):
-                raise
-            raise StorageError(f"cannot read {self._remote}: {error.strerror or error}") from error
+        if (copy := self._copies.pop(chunk, None)) is not None:
+            copy.lease.close()
 
 
 class RandomAccess:
@@ -228,9 +244,9 @@ class RandomAccess:
     def __init__(self, chunks: CachedChunks) -> None:
         self._chunks = chunks
 
-    def view(self, chunk: int, fields: Sequence[int], rows: Rows) -> ChunkView:
-        """A chunk in which these rows of these fields can be read."""
-        return self._chunks._view(chunk, fields, rows, fetch=False)
+    def views(self, wanted: Sequence[tuple[int, Rows]], fields: Sequence[int]) -> list[ChunkView]:
+        """Chunks in which these rows of these fields can be read."""
+        return self._chunks._views(wanted, fields, fetch=False)
 
     def renew(self, chunks: Iterable[int]) -> bool:
         """As that of CachedChunks."""

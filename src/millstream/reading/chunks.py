@@ -22,8 +22,12 @@ class MappedChunks:
         self._store, self._table, self._verify = store, table, verify
         self._open: dict[int, ChunkView] = {}  # the longest unused first
 
-    def view(self, chunk: int, fields: Sequence[int], rows: Rows) -> ChunkView:
-        """A chunk's rows; raises CorruptData if the file is not the one the manifest lists."""
+    def views(self, wanted: Sequence[tuple[int, Rows]], fields: Sequence[int]) -> list[ChunkView]:
+        """Chunks; raises CorruptData for a file that is not the one the manifest lists."""
+        return [self.view(chunk) for chunk, _ in wanted]
+
+    def view(self, chunk: int) -> ChunkView:
+        """A chunk by its number; raises CorruptData as `views` does."""
         # Other threads may do the same between any two steps; each step of a dict is done at once.
         view = self._open.pop(chunk, None) or self._map(chunk)
         self._open[chunk] = view

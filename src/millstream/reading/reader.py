@@ -23,8 +23,8 @@ Values = Array | list[Array] | list[memoryview]
 class Chunks(Protocol):
     """Where the reader gets chunks from."""
 
-    def view(self, chunk: int, fields: Sequence[int], rows: Rows) -> ChunkView:
-        """The chunk of this number; only these rows of it, of these fields, need to be there."""
+    def views(self, wanted: Sequence[tuple[int, Rows]], fields: Sequence[int]) -> list[ChunkView]:
+        """Chunks by their numbers; of each only these rows, and fields, need to be there."""
 
     def renew(self, chunks: Iterable[int]) -> bool:
         """Forgets copies of these chunks that went bad; True if reading again may help."""
@@ -90,15 +90,13 @@ class Reader:
     def _runs(self, rows: Rows, fields: Sequence[int]) -> list[_Run]:
         chunks = np.searchsorted(self._ends, rows, side="right")
         places = np.argsort(chunks, kind="stable")
-        ordered = chunks[places]
-        borders = np.flatnonzero(np.diff(ordered)) + 1
-        runs = []
-        for part in np.split(places, borders) if len(rows) else []:
-            chunk = int(chunks[part[0]])
-            before = int(self._ends[chunk - 1]) if chunk else 0
-            within = rows[part] - before
-            runs.append(_Run(self._chunks.view(chunk, fields, within), before, within, part))
-        return runs
+        borders = np.flatnonzero(np.diff(chunks[places])) + 1
+        parts = np.split(places, borders) if len(rows) else []
+        numbers = [int(chunks[part[0]]) for part in parts]
+        firsts = [int(self._ends[chunk - 1]) if chunk else 0 for chunk in numbers]
+        within = [rows[part] - first for part, first in zip(parts, firsts, strict=True)]
+        views = self._chunks.views(list(zip(numbers, within, strict=True)), fields)
+        return [_Run(*run) for run in zip(views, firsts, within, parts, strict=True)]
 
 
 def _array_field(field: int, runs: Sequence[_Run], count: int, dtype: np.dtype[Any]) -> Values:

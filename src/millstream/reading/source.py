@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from millstream.errors import DatasetNotFound, StateMismatch, UsageError
-from millstream.format import Field, Manifest, bind, builtin, rebuilder
+from millstream.format import ChunkTable, Field, Manifest, bind, builtin, rebuilder
 from millstream.format.codecs import ArrayCodec
+from millstream.format.keys import CHUNKS
 from millstream.format.tree import Tree
 from millstream.plan import Epoch
-from millstream.reading.cached import CachedChunks, ReadStats
+from millstream.reading.cached import CachedChunks
 from millstream.reading.chunks import MappedChunks
 from millstream.reading.decoding import Decode, Decoder, make_decoders
-from millstream.reading.fetching.client import FetchedStore
-from millstream.reading.fetching.prefetch import Need
+from millstream.reading.fetching.asks import Needs
+from millstream.reading.fetching.client import FetchedStore, Following
+from millstream.reading.private import REQUEST_BYTES
 from millstream.reading.reader import Array, Reader, Rows, Values
+from millstream.reading.stats import ReadStats
 from millstream.reading.versions import load_version
 from millstream.store import NearStore
 
@@ -59,9 +64,18 @@ class Source:
             for field, codec in zip(self.schema.fields, codecs, strict=True)
         ]
         table = self.manifest.chunks
+        self.next_up: Following | None = None  # what goes ahead of an epoch that is still to come
         self._cached: CachedChunks | None = None
         if isinstance(place, FetchedStore):
-            self._cached = CachedChunks(place, table, place.cache(), verify=reading.verify)
+            self._cached = CachedChunks(
+                place,
+                table,
+                place.cache(),
+                verify=reading.verify,
+                in_parts=lambda chunk: bool(self._in_parts[chunk]),
+            )
+            widths = [dtypes[number] for number in self._numbers]
+            self._in_parts = _in_parts(table, _row_bytes(self.fields, widths))
             self._reader = Reader(self._cached, table, dtypes)
             self._picker = Reader(self._cached.random_access, table, dtypes)
         else:
@@ -103,33 +117,31 @@ class Source:
         chunks, nbytes = self.place.fetched()
         return ReadStats(fetched_chunks=chunks, fetched_bytes=nbytes)
 
-    @property
-    def is_near(self) -> bool:
-        """Whether chunks are read where they lie."""
-        return self._cached is None
-
-    def follow(self, epochs: Iterable[Epoch], rank: int, ranks: int) -> None:
+    def follow(self, epochs: Iterable[Epoch], rank: int, ranks: int) -> Following | None:
         """Has what is far away fetched ahead of a rank that goes through these epochs.
 
-        Its positions count through all of them, see `passed`.
+        Goes on as long as the result lives, which is told the positions that were passed; they
+        count through all epochs. None where nothing is far away.
         """
-        if not isinstance(self.place, FetchedStore) or self._cached is None:
-            return
-        needs, before = [], 0
+        if not isinstance(self.place, FetchedStore):
+            return None
+        chunks, firsts, lasts, before = [], [], [], 0
         for epoch in epochs:
             some = epoch.needs(rank, ranks)
-            times = zip(some.chunk.tolist(), some.first.tolist(), some.last.tolist(), strict=True)
-            needs += [
-                Need(wanted=self._cached.wanted(chunk), first=before + first, last=before + last)
-                for chunk, first, last in times
-            ]
+            whole = ~self._in_parts[some.chunk]
+            chunks.append(some.chunk[whole])
+            firsts.append(before + some.first[whole])
+            lasts.append(before + some.last[whole])
             before += epoch.length
-        self.place.follow(needs)
-
-    def passed(self, position: int) -> None:
-        """The stream that is followed has passed all positions before this one."""
-        if isinstance(self.place, FetchedStore):
-            self.place.at(position)
+        needs = Needs(
+            folder=CHUNKS,
+            digests=self.manifest.chunks.digests,
+            sizes=self.manifest.chunks.sizes.astype(np.int64),
+            object=np.concatenate(chunks),
+            first=np.concatenate(firsts),
+            last=np.concatenate(lasts),
+        )
+        return self.place.follow(needs)
 
     def beside_decoders(self, stored: Sequence[Values]) -> Iterator[tuple[Decoder, Values]]:
         """Each field's values beside what decodes them."""
@@ -162,6 +174,24 @@ class StoredRows:
         return [
             decoder.batch(values) for decoder, values in self.source.beside_decoders(self.stored)
         ]
+
+
+def _row_bytes(fields: Sequence[Field], dtypes: Sequence[np.dtype[Any] | None]) -> int | None:
+    """The bytes of a row in columns, if these fields are columns of every chunk; else None."""
+    total = 0
+    for field, dtype in zip(fields, dtypes, strict=True):
+        if dtype is None or field.shape is None:
+            return None
+        total += dtype.itemsize * prod(field.shape)
+    return total
+
+
+def _in_parts(table: ChunkTable, row_bytes: int | None) -> npt.NDArray[np.bool_]:
+    """Of which chunks it takes less time to read the columns that are wanted than the whole."""
+    if row_bytes is None:
+        return np.zeros(len(table), np.bool_)
+    cost = 2 * REQUEST_BYTES + table.lead + table.rows.astype(np.int64) * row_bytes
+    return cost < table.sizes.astype(np.int64)
 
 
 def _reopen(place: Place, version: int, reading: Reading, digest: str) -> Source:

@@ -13,7 +13,6 @@ from typing import Any
 from millstream import interop
 from millstream.errors import FunctionError, MillstreamError
 from millstream.plan import Coverage, Plan
-from millstream.reading.cached import ReadStats
 from millstream.reading.collate import (
     MakeTensor,
     TensorData,
@@ -25,6 +24,7 @@ from millstream.reading.dataset import StreamingDataset, is_plain, samples_at, s
 from millstream.reading.randomness import seeded
 from millstream.reading.reader import Rows
 from millstream.reading.run import Shape, covered
+from millstream.reading.stats import ReadStats
 
 CollateFn = Callable[[list[Any]], Any]
 

@@ -11,9 +11,9 @@ from millstream.errors import UsageError
 from millstream.execution import Crew
 from millstream.plan import Plan
 from millstream.reading.ahead import Ahead
-from millstream.reading.cached import ReadStats
 from millstream.reading.dataset import stream_of
 from millstream.reading.run import Run
+from millstream.reading.stats import ReadStats
 from millstream.reading.steps import Made, Maker, Step, WorkerStart, make_here
 
 SUPERSEDED = (

@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader, default_collate
 
 from millstream.errors import UsageError
 from millstream.plan import CoverageReport
-from millstream.reading.cached import ReadStats
 from millstream.reading.dataset import StreamingDataset, stream_of
 from millstream.reading.run import Run, Shape, check_rank, drops_last
+from millstream.reading.stats import ReadStats
 from millstream.reading.steps import Maker
 from millstream.torch.engine import Engine, EpochIterator
 from millstream.torch.topology import CALLER, Ranks, find_ranks

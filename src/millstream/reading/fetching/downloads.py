@@ -1,173 +1,149 @@
-"""Objects of a store into the cache, each by several ranges at once."""
+"""Objects of a store into the cache, each by several ranges at once; and pieces, past it."""
 
 from __future__ import annotations
 
-import itertools
-import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
-from millstream.cache import Cache, Filling, Lease
-from millstream.errors import CorruptData
-from millstream.reading.fetching.gate import Gate
+from millstream.cache import Busy, Cache, Lease
+from millstream.errors import CorruptData, StorageError
+from millstream.reading.fetching.arriving import Arriving
+from millstream.reading.fetching.asks import Buffer, Filled, Piece, Presence, Wanted
+from millstream.reading.fetching.turns import Turns
 from millstream.store import ReadableStore
 
-RANGE_BYTES = 8 << 20
-# The first is for who waits for it right now.
-NOW, AHEAD = 0, 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """An object that is to be in the cache: its key in the store, and its name there."""
-
-    key: str
-    name: str
-    size: int
-
-
-@dataclass(order=True)
-class _Job:
-    urgency: int
-    number: int
-    work: Callable[[], None] = field(compare=False)
+# When a range is due that somebody waits for: before all positions of streams.
+NOW = -1.0
 
 
 class Downloads:
-    """Fetches from one store into one cache with threads of its own, until `close`.
+    """Fetches from one store into one cache, until `close`.
 
-    fetched: objects and bytes that were fetched whole.
+    fetched: objects and bytes that were fetched whole. An object is fetched once, whoever asks.
     """
 
-    def __init__(self, store: ReadableStore, cache: Cache, gate: Gate, threads: int) -> None:
-        self._store, self.cache, self._gate = store, cache, gate
-        self._jobs: queue.PriorityQueue[_Job] = queue.PriorityQueue()
-        self._numbers = itertools.count()
+    def __init__(self, store: ReadableStore, cache: Cache, turns: Turns) -> None:
+        self._store, self.cache, self._turns = store, cache, turns
         self._lock = threading.Lock()
-        self._under_way: dict[str, Future[None]] = {}
-        self.fetched = [0, 0]
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
-        for thread in self._threads:
-            thread.start()
+        self._under_way: dict[str, Arriving] = {}
+        self._early = 0
+        self.fetched = (0, 0)
 
-    def ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> list[bytes | memoryview]:
-        """Bytes of an object, all spans at once, in their order; raises what the store raises."""
-        if len(spans) == 1:
-            return [self._get(key, spans[0])]
-        pieces = [self._soon(NOW, partial(self._get, key, span)) for span in spans]
-        return [piece.result() for piece in pieces]
+    def ranges(self, asks: Sequence[tuple[str, Sequence[Piece]]]) -> list[list[Buffer]]:
+        """Pieces of objects by key, all at once; raises what the store raises."""
+        pieces = [
+            [self._turns.urgent(partial(self._get, key, piece)) for piece in some]
+            for key, some in asks
+        ]
+        return [_results(some) for some in pieces]
 
-    def fetch(self, wanted: Wanted, urgency: int, *, wait: bool) -> Future[None] | None:
-        """Has an object fetched; the future ends when it is in the cache, or cannot be.
+    def allow_early(self, nbytes: int) -> None:
+        """So many bytes may now be fetched twice, so that who waits for them has them early.
 
-        None if there is nothing to wait for: it is there, or there is no room for it. wait:
-        whether to wait for another process that is fetching it, else Busy is raised.
+        At the start of a stream nothing has come yet, and its first batches need a little of many
+        objects. Later everything comes in its turn, and to fetch it twice would only be slower.
         """
         with self._lock:
-            if (known := self._under_way.get(wanted.name)) is not None:
-                return known
+            self._early = max(self._early, nbytes)
+
+    def fill(self, asks: Sequence[tuple[Wanted, Sequence[Piece]]]) -> Filled:
+        """Waits until pieces of objects are in the cache, all of which are fetched to there.
+
+        Raises what the store raises. Of objects for which there is no room nothing is there.
+        """
+        begun = [self.begin(wanted, (NOW, NOW), wait=True) for wanted, _ in asks]
+        lacking = [
+            (object, object.lacking(pieces))
+            for object, (_, pieces) in zip(begun, asks, strict=True)
+            if isinstance(object, Arriving)
+        ]
+        requests, nbytes = self._hurry(lacking)
+        presence = [
+            self._wait(object, pieces) for object, (_, pieces) in zip(begun, asks, strict=True)
+        ]
+        return Filled(presence=presence, requests=requests, nbytes=nbytes)
+
+    def begin(self, wanted: Wanted, due: tuple[float, float], *, wait: bool) -> Arriving | Presence:
+        """Has an object fetched; or says that it is there, or that there is no room for it.
+
+        due: when its first and its last byte are needed. wait: whether to wait for another process
+        that is fetching it, else Busy is raised.
+        """
+        try:
+            with self._lock:  # so that nobody waits for another thread as for another process
+                if (known := self._under_way.get(wanted.name)) is not None:
+                    return known
+                begun = self._begin(wanted, wait=False)
+        except Busy:
+            if not wait:
+                raise
+            begun = self._begin(wanted, wait=True)
+        if isinstance(begun, Arriving):
+            begun.done.add_done_callback(partial(self._ended, wanted))
+            for part in begun.ranges:
+                when = due[0] + (due[1] - due[0]) * part[0] / wanted.size
+                self._turns.due(when, partial(begun.bring, part))
+        return begun
+
+    def _begin(self, wanted: Wanted, *, wait: bool) -> Arriving | Presence:
         begun = self.cache.begin(wanted.name, wanted.size, wait=wait)
         if begun is None:
-            return None
+            return Presence.NONE
         if isinstance(begun, Lease):
             begun.close()
-            return None
-        done: Future[None] = Future()
+            return Presence.WHOLE
+        object = Arriving(wanted, begun, partial(self._get, wanted.key))
+        self._under_way[wanted.name] = object
+        return object
+
+    def _hurry(self, lacking: Sequence[tuple[Arriving, list[Piece]]]) -> tuple[int, int]:
+        """Has pieces come soon: the number and the bytes of those that are fetched twice for it."""
+        nbytes = sum(stop - start for _, pieces in lacking for start, stop in pieces)
         with self._lock:
-            self._under_way[wanted.name] = done
-        _Chunk(self, wanted, begun, done).start(urgency)
-        return done
+            early = self._early > 0  # all that a batch waits for, or nothing: it waits for the last
+            self._early -= nbytes if early else 0
+        if not early:
+            for object, pieces in lacking:
+                for part in object.covering(pieces):
+                    self._turns.due(NOW, partial(object.bring, part))
+            return 0, 0
+        for object, pieces in lacking:
+            for piece in pieces:
+                self._turns.urgent(partial(object.bring_early, piece))
+        return sum(len(pieces) for _, pieces in lacking), nbytes
 
-    def soon(self, urgency: int, work: Callable[[], None]) -> None:
-        """Has something done by one of the threads; it must not raise."""
-        self._jobs.put(_Job(urgency, next(self._numbers), work))
+    def _wait(self, object: Arriving | Presence, pieces: Sequence[Piece]) -> Presence:
+        if isinstance(object, Presence):
+            return object
+        object.wait(pieces)
+        return Presence.WHOLE if object.done.done() else Presence.PART
 
-    def _soon(self, urgency: int, work: Callable[[], Any]) -> Future[Any]:
-        future: Future[Any] = Future()
-
-        def run() -> None:
-            try:
-                future.set_result(work())
-            except BaseException as error:
-                future.set_exception(error)
-
-        self.soon(urgency, run)
-        return future
-
-    def _get(self, key: str, span: tuple[int, int]) -> bytes | memoryview:
-        with self._gate.request() as came:
-            piece = self._store.get(key, span)
-            came(len(piece))
-        if len(piece) != span[1] - span[0]:
+    def _get(self, key: str, piece: Piece) -> Buffer:
+        start, stop = piece
+        content = self._store.get(key, piece)
+        if len(content) != stop - start:
             raise CorruptData(
-                f"{self._store}: bytes {span[0]} to {span[1]} of {key} were asked for, "
-                f"{len(piece)} arrived; copy or write this object again"
+                f"{self._store}: bytes {start} to {stop} of {key} were asked for, "
+                f"{len(content)} arrived; copy or write this object again"
             )
-        return piece
+        return content
 
-    def _ended(self, wanted: Wanted, *, complete: bool) -> None:
+    def _ended(self, wanted: Wanted, done: Future[None]) -> None:
         with self._lock:
             self._under_way.pop(wanted.name, None)
-            if complete:
-                self.fetched[0] += 1
-                self.fetched[1] += wanted.size
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()).number >= 0:
-            job.work()
+            if done.exception() is None:
+                self.fetched = (self.fetched[0] + 1, self.fetched[1] + wanted.size)
 
     def close(self) -> None:
-        """Ends the threads when what they do now is done."""
-        for _ in self._threads:
-            self._jobs.put(_Job(-1, -1, lambda: None))
-
-
-class _Chunk:
-    """One object on its way: whoever writes the last of its ranges finishes it."""
-
-    def __init__(
-        self, owner: Downloads, wanted: Wanted, filling: Filling, done: Future[None]
-    ) -> None:
-        self._owner, self._wanted, self._filling, self._done = owner, wanted, filling, done
-        self._lock = threading.Lock()
-        starts = range(0, wanted.size, RANGE_BYTES)
-        self._left = len(starts)
-        self._error: BaseException | None = None
-        self._spans = [(start, min(start + RANGE_BYTES, wanted.size)) for start in starts]
-
-    def start(self, urgency: int) -> None:
-        for span in self._spans:
-            self._owner.soon(urgency, partial(self._range, span))
-
-    def _range(self, span: tuple[int, int]) -> None:
-        if self._error is None:
-            try:
-                self._filling.write(span[0], self._owner._get(self._wanted.key, span))
-            except BaseException as error:
-                self._error = error
+        """Ends the threads when what they do now is done; what is not there yet never will be."""
+        self._turns.close()
         with self._lock:
-            self._left -= 1
-            last = self._left == 0
-        if last:
-            self._end()
+            under_way = list(self._under_way.values())
+        for object in under_way:
+            object.abandon(StorageError(f"{self._store}: nobody reads from there any more"))
 
-    def _end(self) -> None:
-        try:
-            if self._error is None:
-                # Every read checks what it reads, so the whole is not hashed here too.
-                lease = self._filling.finish(self._wanted.size, verify=False)
-                if lease is not None:
-                    lease.close()
-        except BaseException as error:
-            self._error = error
-        finally:
-            self._filling.give_up()
-        self._owner._ended(self._wanted, complete=self._error is None)
-        if self._error is None:
-            self._done.set_result(None)
-        else:
-            self._done.set_exception(self._error)
+
+def _results(pieces: Sequence[Future[Buffer]]) -> list[Buffer]:
+    return [piece.result() for piece in pieces]

@@ -1,14 +1,14 @@
 """The side of the fetcher: hears those who read, each over a connection of its own.
 
 It runs in a process that was started by exec and never forks, since a network client does not
-survive that. Connections are on the loopback interface; each begins with a token that only the
-process which started this one knows, and those that it tells.
+survive that. Connections are on the loopback interface, and both ends prove that they know a token
+which only the process that started this one has, and those that it tells.
 """
 
 from __future__ import annotations
 
-import hmac
 import pickle
+import secrets
 import socket
 import threading
 import time
@@ -21,12 +21,19 @@ from millstream.cache import Cache
 from millstream.errors import MillstreamError
 from millstream.execution import wire
 from millstream.execution.protocol import failure
-from millstream.reading.fetching.downloads import NOW, Downloads, Wanted
+from millstream.reading.fetching import handshake
+from millstream.reading.fetching.asks import Filled, Needs, Piece, Wanted
+from millstream.reading.fetching.downloads import Downloads
 from millstream.reading.fetching.gate import MOST, Gate
-from millstream.reading.fetching.prefetch import Need, Prefetch
+from millstream.reading.fetching.prefetch import Prefetch
+from millstream.reading.fetching.turns import Turns
 from millstream.store import ReadableStore
 
-TOKEN_BYTES = 32
+# Beside those whose number the gate finds: for what readers wait for.
+URGENT_THREADS = 32
+# Of what a stream needs, this part may be fetched twice at its start, at most so many bytes.
+EARLY_PART, EARLY_BYTES = 1 / 64, 32 << 20
+UNANSWERED = ("follow", "at")
 
 
 def begin(number: int) -> Callable[[bytes], int]:
@@ -44,7 +51,7 @@ def listen(token: bytes) -> int:
 class _Service:
     def __init__(self, token: bytes) -> None:
         self._token = token
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
         self._places: dict[bytes, _Place] = {}
@@ -52,12 +59,11 @@ class _Service:
     def accept(self) -> None:
         while True:
             connection, _ = self._listener.accept()
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):
-            if not self._is_known(connection):
+            if not handshake.accept(connection, self._token):
                 return
             reader = _Reader(self)
             try:
@@ -67,19 +73,22 @@ class _Service:
             finally:
                 reader.close()
 
-    def _is_known(self, connection: socket.socket) -> bool:
-        connection.settimeout(10)
-        got = b""
-        while len(got) < TOKEN_BYTES and (piece := connection.recv(TOKEN_BYTES - len(got))):
-            got += piece
-        connection.settimeout(None)
-        return hmac.compare_digest(got, self._token)
-
-    def place(self, content: bytes) -> _Place:
+    def enter(self, content: bytes) -> _Place:
+        """The place that a reader names, made if no other reader is at it."""
         with self._lock:
             if content not in self._places:
                 self._places[content] = _Place(*pickle.loads(content))
-            return self._places[content]
+            place = self._places[content]
+            place.readers += 1
+            return place
+
+    def leave(self, place: _Place) -> None:
+        """A reader has gone; the last one ends what the place holds."""
+        with self._lock:
+            place.readers -= 1
+            if not place.readers:
+                self._places = {key: one for key, one in self._places.items() if one is not place}
+                place.close()
 
 
 class _Place:
@@ -87,17 +96,21 @@ class _Place:
 
     def __init__(self, store: ReadableStore, root: Path, limit: int) -> None:
         self.store, self._root, self._limit = store, root, limit
+        self.readers, self.counter = 0, secrets.token_bytes(16)
         self._lock = threading.Lock()
         self._downloads: Downloads | None = None
-        self.streams = 0  # under way, of which none has got a chunk yet if `fetched` is nothing
 
     @property
     def downloads(self) -> Downloads:
         with self._lock:
             if self._downloads is None:
-                cache = Cache(self._root, self._limit)
-                self._downloads = Downloads(self.store, cache, Gate(time.monotonic), MOST)
+                turns = Turns(Gate(time.monotonic), MOST + URGENT_THREADS)
+                self._downloads = Downloads(self.store, Cache(self._root, self._limit), turns)
             return self._downloads
+
+    def close(self) -> None:
+        if self._downloads is not None:
+            self._downloads.close()
 
 
 class _Reader:
@@ -109,20 +122,23 @@ class _Reader:
         self._prefetch: Prefetch | None = None
 
     def answer(self, request: tuple[str, Any]) -> tuple[Any, tuple[str, str] | None] | None:
-        """The answer, or None for what has none: (value, error as its class and its text)."""
+        """The answer: (value, error as its class and its text); None for what has none.
+
+        Who only says where a stream is does not wait, and hears of no error: who reads does.
+        """
         name, *arguments = request
+        told = None
+        value = None
         try:
             value = getattr(self, f"do_{name}")(*arguments)
-        except MillstreamError as error:
-            return None, (type(error).__name__, str(error))
-        except OSError as error:
-            return None, (type(error).__name__, str(error))
+        except (MillstreamError, OSError) as error:
+            told = type(error).__name__, str(error)
         except Exception as error:
-            return None, ("FunctionError", str(failure(error)))
-        return None if name in ("follow", "at") else (value, None)
+            told = "FunctionError", str(failure(error))
+        return None if name in UNANSWERED else (value, told)
 
     def do_place(self, content: bytes) -> None:
-        self._place = self._service.place(content)
+        self._place = self._service.enter(content)
 
     @property
     def _known(self) -> _Place:
@@ -133,48 +149,34 @@ class _Reader:
     def do_get(self, key: str) -> bytes:
         return bytes(self._known.store.get(key))
 
-    def do_ranges(self, key: str, spans: Sequence[tuple[int, int]]) -> list[bytes | memoryview]:
-        pieces = self._known.downloads.ranges(key, spans)
+    def do_ranges(self, asks: Sequence[tuple[str, Sequence[Piece]]]) -> list[list[Any]]:
+        found = self._known.downloads.ranges(asks)
         # A buffer of the client's own is not copied into the pickle, but sent beside it.
-        return [pickle.PickleBuffer(piece) for piece in pieces]  # type: ignore[misc]
+        return [[pickle.PickleBuffer(piece) for piece in pieces] for pieces in found]
 
-    def do_fill(self, wanted: Wanted) -> bool:
-        """Whether the object is in the cache, for which it may have been fetched.
+    def do_fill(self, asks: Sequence[tuple[Wanted, Sequence[Piece]]]) -> Filled:
+        return self._known.downloads.fill(asks)
 
-        At the start of a stream, where no chunk has arrived yet, nobody is made to wait for a
-        whole one: they read their rows by ranges.
-        """
-        place = self._known
-        downloads = place.downloads
-        if place.streams and not downloads.fetched[0]:
-            return False
-        future = downloads.fetch(wanted, NOW, wait=True)
-        if future is not None:
-            future.result()
-        lease = downloads.cache.find(wanted.name, wanted.size)
-        if lease is None:
-            return False
-        lease.close()
-        return True
-
-    def do_follow(self, needs: Sequence[Need], budget: int) -> None:
+    def do_follow(self, needs: Needs, budget: int) -> None:
         self._end_stream()
-        self._known.streams += 1
-        self._prefetch = Prefetch(self._known.downloads, needs, budget)
+        downloads = self._known.downloads
+        downloads.allow_early(min(EARLY_BYTES, int(needs.nbytes * EARLY_PART)))
+        self._prefetch = Prefetch(downloads, needs, budget)
 
     def do_at(self, position: int) -> None:
         if self._prefetch is not None:
             self._prefetch.at(position)
 
-    def do_fetched(self) -> tuple[int, int]:
-        chunks, nbytes = self._known.downloads.fetched
-        return chunks, nbytes
+    def do_fetched(self) -> tuple[bytes, int, int]:
+        """What was fetched since a place was made, which is named by some bytes of its own."""
+        return self._known.counter, *self._known.downloads.fetched
 
     def _end_stream(self) -> None:
         if self._prefetch is not None:
             self._prefetch.close()
             self._prefetch = None
-            self._known.streams -= 1
 
     def close(self) -> None:
         self._end_stream()
+        if self._place is not None:
+            self._service.leave(self._place)

@@ -1,0 +1,30 @@
+"""What reading has cost."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadStats:
+    """What reading has cost so far; adds up over datasets and processes.
+
+    fetched: whole chunks, and their bytes, from the store. opened: chunks out of the cache. ranged:
+    requests for parts of chunks, and the bytes of these. replaced: copies in the cache that had
+    gone bad.
+    """
+
+    fetched_chunks: int = 0
+    fetched_bytes: int = 0
+    opened_chunks: int = 0
+    ranged_requests: int = 0
+    ranged_bytes: int = 0
+    replaced_chunks: int = 0
+
+    def __add__(self, other: ReadStats) -> ReadStats:
+        mine, others = asdict(self), asdict(other)
+        return ReadStats(**{name: mine[name] + others[name] for name in mine})
+
+    def __sub__(self, other: ReadStats) -> ReadStats:
+        mine, others = asdict(self), asdict(other)
+        return ReadStats(**{name: mine[name] - others[name] for name in mine})
