@@ -1,4 +1,5 @@
-"""The main job on real data: photographs -> a dataset -> shuffled batches -> a training loop.
+"""The main job on real data: photographs -> a dataset -> shuffled batches -> a training loop, and
+the same by way of an S3 server.
 
 Run by `make demo`. Everything is written below `demo-out`; what lies there is made anew.
 """
@@ -16,6 +17,7 @@ from PIL import Image
 
 import millstream as ms
 from contact_sheet import contact_sheet
+from object_storage import object_storage
 from photos import make_photos
 
 OUT = Path("demo-out")
@@ -151,6 +153,7 @@ def main() -> None:
     read(folder)
     train(folder)
     resume(folder)
+    object_storage(read_photo, photos, WORKERS)
 
 
 if __name__ == "__main__":
