@@ -76,7 +76,7 @@ def nothing_is_left() -> Iterator[None]:
     yield
     gc.collect()
     assert fetchers() == []
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 def ids(dataset: ms.StreamingDataset) -> list[int]:
@@ -108,7 +108,7 @@ def test_twenty_that_are_given_up_in_the_middle_leave_nothing(folder: Path, tmp_
         assert next(samples)["raw"]
         del samples
         gc.collect()
-        assert descriptors() == before
+        assert descriptors() <= before
     assert len(fetchers()) == 1
 
 
