@@ -76,7 +76,8 @@ class _Pool(Generic[R]):
 
     @property
     def free(self) -> int:
-        return max(0, (1 + self._waiting) * len(self._workers) - len(self._contents))
+        # Each by itself: tasks that wait behind a slow one must not count for an idle worker.
+        return sum(max(0, 1 + self._waiting - len(worker.tags)) for worker in self._workers)
 
     def submit(self, tag: int, task: Any) -> None:
         self._contents[tag] = pickled(task, "an input")
