@@ -102,4 +102,6 @@ def downloads(
         store.answer_all()
         for thread in set(threading.enumerate()) - before:
             thread.join(PATIENCE)
-        assert set(threading.enumerate()) <= before
+        for thread in set(threading.enumerate()) - before:
+        thread.join(PATIENCE)
+    assert set(threading.enumerate()) <= before
