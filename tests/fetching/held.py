@@ -100,8 +100,7 @@ def downloads(
     finally:
         made.close()
         store.answer_all()
-        for thread in set(threading.enumerate()) - before:
+        started = set(threading.enumerate()) - before
+        for thread in started:
             thread.join(PATIENCE)
-        for thread in set(threading.enumerate()) - before:
-        thread.join(PATIENCE)
-    assert set(threading.enumerate()) <= before
+        assert not any(thread.is_alive() for thread in started)
