@@ -97,6 +97,11 @@ class CachedChunks:
                 renewed |= self._retries[chunk] <= MAX_RETRIES
         return renewed
 
+    def recovered(self, chunks: Iterable[int]) -> None:
+        """Reading these again has helped: should they go bad another time, they are renewed."""
+        for chunk in chunks:
+            del self._retries[chunk]
+
     def close(self) -> None:
         """Gives all leases back. Views that were handed out can still be read."""
         for chunk in list(self._copies):
@@ -251,3 +256,7 @@ class RandomAccess:
     def renew(self, chunks: Iterable[int]) -> bool:
         """As that of CachedChunks."""
         return self._chunks.renew(chunks)
+
+    def recovered(self, chunks: Iterable[int]) -> None:
+        """As that of CachedChunks."""
+        self._chunks.recovered(chunks)

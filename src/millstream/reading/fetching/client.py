@@ -173,7 +173,9 @@ class FetchedStore:
                 try:
                     value, error = self._exchange(request, answered=answered)
                 except _FetcherDied:
-                    log.warning("%s: the process that fetches has died; another is started", str(self))
+                    log.warning(
+                        "%s: the process that fetches has died; another is started", str(self)
+                    )
                     self.close()
                     value, error = self._exchange(request, answered=answered)
             except BaseException:

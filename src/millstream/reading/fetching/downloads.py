@@ -73,15 +73,21 @@ class Downloads:
         """
         try:
             with self._lock:  # so that nobody waits for another thread as for another process
-                if (known := self._under_way.get(wanted.name)) is not None:
+                known = self._under_way.get(wanted.name)
+                if known is not None and not known.has_failed:
                     return known
-                begun = self._begin(wanted, wait=False)
+                # What has failed ends when its last request does, and is in the way until then.
+                begun = Presence.NONE if known else self._begin(wanted, wait=False)
+            if known is not None:
+                if not wait:
+                    raise Busy(f"chunk {wanted.name} could not be fetched a moment ago")
+                known.done.exception()
+                return self.begin(wanted, due, wait=wait)
         except Busy:
             if not wait:
                 raise
             begun = self._begin(wanted, wait=True)
         if isinstance(begun, Arriving):
-            begun.done.add_done_callback(partial(self._ended, wanted))
             for part in begun.ranges:
                 when = due[0] + (due[1] - due[0]) * part[0] / wanted.size
                 self._turns.due(when, partial(begun.bring, part))
@@ -94,7 +100,7 @@ class Downloads:
         if isinstance(begun, Lease):
             begun.close()
             return Presence.WHOLE
-        object = Arriving(wanted, begun, partial(self._get, wanted.key))
+        object = Arriving(wanted, begun, partial(self._get, wanted.key), self._ended)
         self._under_way[wanted.name] = object
         return object
 
@@ -130,10 +136,10 @@ class Downloads:
             )
         return content
 
-    def _ended(self, wanted: Wanted, done: Future[None]) -> None:
+    def _ended(self, wanted: Wanted, error: BaseException | None) -> None:
         with self._lock:
             self._under_way.pop(wanted.name, None)
-            if done.exception() is None:
+            if error is None:
                 self.fetched = (self.fetched[0] + 1, self.fetched[1] + wanted.size)
 
     def close(self) -> None:
