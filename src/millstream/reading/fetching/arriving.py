@@ -73,6 +73,11 @@ class Arriving:
         with self._changed:
             self._changed.notify_all()
 
+    def todo(self) -> list[Piece]:
+        """The ranges that were not begun, in order."""
+        with self._changed:
+            return sorted(self._todo)
+
     def lacking(self, pieces: Sequence[Piece]) -> list[Piece]:
         """Those of the pieces that are not there yet."""
         with self._changed:

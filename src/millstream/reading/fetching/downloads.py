@@ -14,8 +14,9 @@ from millstream.reading.fetching.asks import Buffer, Filled, Piece, Presence, Wa
 from millstream.reading.fetching.turns import Turns
 from millstream.store import ReadableStore
 
-# When a range is due that somebody waits for: before all positions of streams.
-NOW = -1.0
+# When a range is due that somebody waits for, before all positions of streams; and the last range
+# of an object of which nobody has said more.
+NOW, SOME_DAY = -1.0, 1e15
 
 
 class Downloads:
@@ -53,7 +54,7 @@ class Downloads:
 
         Raises what the store raises. Of objects for which there is no room nothing is there.
         """
-        begun = [self.begin(wanted, (NOW, NOW), wait=True) for wanted, _ in asks]
+        begun = [self.begin(wanted, (NOW, SOME_DAY), wait=True) for wanted, _ in asks]
         lacking = [
             (object, object.lacking(pieces))
             for object, (_, pieces) in zip(begun, asks, strict=True)
@@ -75,7 +76,7 @@ class Downloads:
             with self._lock:  # so that nobody waits for another thread as for another process
                 known = self._under_way.get(wanted.name)
                 if known is not None and not known.has_failed:
-                    return known
+                    return known if due[1] == SOME_DAY else self._schedule(known, due)
                 # What has failed ends when its last request does, and is in the way until then.
                 begun = Presence.NONE if known else self._begin(wanted, wait=False)
             if known is not None:
@@ -87,11 +88,14 @@ class Downloads:
             if not wait:
                 raise
             begun = self._begin(wanted, wait=True)
-        if isinstance(begun, Arriving):
-            for part in begun.ranges:
-                when = due[0] + (due[1] - due[0]) * part[0] / wanted.size
-                self._turns.due(when, partial(begun.bring, part))
-        return begun
+        return self._schedule(begun, due) if isinstance(begun, Arriving) else begun
+
+    def _schedule(self, object: Arriving, due: tuple[float, float]) -> Arriving:
+        """Gives each range that is left its turn, or an earlier one than it had."""
+        for part in object.todo():
+            when = due[0] + (due[1] - due[0]) * part[0] / object.wanted.size
+            self._turns.due(when, partial(object.bring, part))
+        return object
 
     def _begin(self, wanted: Wanted, *, wait: bool) -> Arriving | Presence:
         begun = self.cache.begin(wanted.name, wanted.size, wait=wait)
