@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 import millstream as ms
+from bucket import stream_from_bucket
 from contact_sheet import contact_sheet
 from photos import make_photos
 
@@ -151,6 +152,7 @@ def main() -> None:
     read(folder)
     train(folder)
     resume(folder)
+    stream_from_bucket(folder, OUT / "cache", batch_size=64)
 
 
 if __name__ == "__main__":
