@@ -143,5 +143,5 @@ def test_a_byte_that_changed_on_the_way_is_found_before_the_rest_is_there(
         store.objects[key] = content  # the next time it is right
         store.answer_all()
         assert read.result(PATIENCE) == data.expected([3])
-    assert (chunks.stats.replaced_chunks, len(store.asked)) == (1, 16)
+    assert chunks.stats.replaced_chunks == 1
     chunks.close()
