@@ -63,7 +63,7 @@ def test_urls(url: str, service: str, base: str, bucket: str, prefix: str) -> No
     ],
 )
 def test_paths(place: str, path: str, far: bool) -> None:
-    assert open_store(place) == open_place(place) == LocalStore(Path(path), far)
+    assert open_store(place) == open_place(place) == LocalStore(Path(path), far=far)
 
 
 @pytest.mark.parametrize(
