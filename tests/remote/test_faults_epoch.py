@@ -35,9 +35,9 @@ pytestmark = pytest.mark.timeout(100)
 
 CHUNKS = "/chunks/"
 MIXED = [
-    slow_down(probability=0.005),  # who is told that waits a second
-    too_many_requests(retry_after=0, probability=0.005),
-    Reset(probability=0.01),
+    slow_down(probability=0.002),  # who is told that waits a second
+    too_many_requests(retry_after=0, probability=0.002),
+    Reset(probability=0.015),
     Reset(after=1_000, path=CHUNKS, probability=0.01),
     Truncate(after=1_000, path=CHUNKS, probability=0.01),
     Flip(at=-1, path=CHUNKS, probability=0.01),
@@ -134,7 +134,7 @@ FINAL: dict[str, tuple[Fault, type[Exception], list[str]]] = {
     "an endpoint that never recovers": (
         slow_down(**LATER),
         errors.StoreUnavailable,
-        ["SlowDown", "4 times"],
+        ["SlowDown", "3 times"],
     ),
 }
 
@@ -145,7 +145,7 @@ def test_what_will_not_pass_is_one_clear_error(
     open_s3: Open, s3_proxy: FaultProxy, name: str, workers: int
 ) -> None:
     fault, kind, parts = FINAL[name]
-    dataset = open_s3({"retry_attempts": 4, "retry_seconds": 5})
+    dataset = open_s3({"retry_attempts": 3, "retry_seconds": 5})
     loader = ms.StreamingDataLoader(dataset, batch_size=16, num_workers=workers)
     s3_proxy.reset()
     s3_proxy.do(fault)
@@ -156,7 +156,7 @@ def test_what_will_not_pass_is_one_clear_error(
         assert part in said
     assert "Traceback" not in said
     # Each piece of each chunk is tried so often and no more, by whoever asks.
-    attempts = 4 if kind is errors.StoreUnavailable else 1
+    attempts = 3 if kind is errors.StoreUnavailable else 1
     assert s3_proxy.tally().requests <= 6 + attempts * 6 * uploaded.CHUNKS
     s3_proxy.do()
     assert len(read(loader)) == uploaded.COUNT
