@@ -76,7 +76,7 @@ def nothing_is_left() -> Iterator[None]:
     yield
     gc.collect()
     assert fetchers() == []
-    assert descriptors() == before
+    assert descriptors() <= before  # fewer if tests before have left something to the collector
 
 
 def ids(dataset: ms.StreamingDataset) -> list[int]:
