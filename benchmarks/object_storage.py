@@ -169,14 +169,12 @@ def measure(
         tried = {n: fresh("bare", **to, threads=n, part=TRIED) for n in THREADS}
         best = max(tried, key=lambda n: rate(tried[n]))
         for _ in range(rounds):
+            run = {"bare": measured(server, "bare", **to, threads=best)}
+            # Just before: memory that is free for long goes back to the host, and comes slowly.
             shutil.rmtree(cache)
-            runs.append(
-                {
-                    "bare": measured(server, "bare", **to, threads=best),
-                    "cold": measured(server, "epoch", **stream),
-                    "warm": measured(server, "epoch", **stream),
-                }
-            )
+            run["cold"] = measured(server, "epoch", **stream)
+            run["warm"] = measured(server, "epoch", **stream)
+            runs.append(run)
         shutil.rmtree(cache)
     return {
         "case": case.name,
