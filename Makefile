@@ -38,6 +38,7 @@ test: lint $(AZURITE_READY)
 bench: $(READY) $(BENCH_READY)
 	$(PY) benchmarks/plan_scale.py
 	$(PY) benchmarks/link_accuracy.py
+	$(PY) benchmarks/object_storage.py
 	$(BENCH_PY) benchmarks/shuffle_quality.py
 
 clean:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import shutil
 import statistics
 import subprocess
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 import millstream as ms
 from millstream.store import open_store
@@ -135,6 +137,21 @@ def fresh(what: str, **arguments: Any) -> dict[str, float]:
 # In turns --------------------------------------------------------------------------------------
 
 
+def cpu_seconds(server: SeaweedFS) -> float:
+    """What the server has used so far, and the processes of this file that have ended."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processes = psutil.Process(server.pid).children(recursive=True)
+    times = [process.cpu_times() for process in processes]
+    return ended.ru_utime + ended.ru_stime + sum(time.user + time.system for time in times)
+
+
+def measured(server: SeaweedFS, what: str, **arguments: Any) -> dict[str, float]:
+    """A run, and the CPU time that it and the server took."""
+    before = cpu_seconds(server)
+    result = fresh(what, **arguments)
+    return {**result, "cpu_seconds": cpu_seconds(server) - before}
+
+
 def measure(
     case: Case, server: SeaweedFS, place: Path, rounds: int, workers: int
 ) -> dict[str, Any]:
@@ -152,14 +169,12 @@ def measure(
         tried = {n: fresh("bare", **to, threads=n, part=TRIED) for n in THREADS}
         best = max(tried, key=lambda n: rate(tried[n]))
         for _ in range(rounds):
+            run = {"bare": measured(server, "bare", **to, threads=best)}
+            # Just before: memory that is free for long goes back to the host, and comes slowly.
             shutil.rmtree(cache)
-            runs.append(
-                {
-                    "bare": fresh("bare", **to, threads=best),
-                    "cold": fresh("epoch", **stream),
-                    "warm": fresh("epoch", **stream),
-                }
-            )
+            run["cold"] = measured(server, "epoch", **stream)
+            run["warm"] = measured(server, "epoch", **stream)
+            runs.append(run)
         shutil.rmtree(cache)
     return {
         "case": case.name,
@@ -206,13 +221,19 @@ def show(found: dict[str, Any]) -> None:
     line("cold / bare", [rate(one["cold"]) / rate(one["bare"]) for one in rounds], "")
     line("warm / bare", [rate(one["warm"]) / rate(one["bare"]) for one in rounds], "")
     line("first batch, cold", [one["cold"]["first_batch_seconds"] for one in rounds], "s")
+    for name in ("bare", "cold"):
+        line(
+            f"CPU, {name}",
+            [1e9 * one[name]["cpu_seconds"] / one[name]["bytes"] for one in rounds],
+            "s/GB",
+        )
     line("ranged, cold", [one["cold"]["ranged_bytes"] / 1e6 for one in rounds], "MB")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--case", help="only those whose name begins so")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     given = parser.parse_args()

@@ -38,6 +38,7 @@ class HeldStore:
 
     def get(self, key: str, span: Piece | None = None) -> bytes:
         assert span is not None
+        content = self.objects[key]  # as it is when it is asked for
         with self._changed:
             self.asked.append((key, span))
             self._changed.notify_all()
@@ -45,7 +46,7 @@ class HeldStore:
             self._answers[key, span] -= 1
         if key in self.errors:
             raise self.errors[key]
-        return self.objects[key][slice(*span)]
+        return content[slice(*span)]
 
     def size(self, key: str) -> int:
         return len(self.objects[key])

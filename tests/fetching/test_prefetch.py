@@ -120,10 +120,11 @@ def test_the_end_lets_go_even_of_what_comes_later(tmp_path: Path) -> None:
     store, wanted = objects(*[SIZE] * 2)
     store.open = False
     with downloads(store, tmp_path) as made:
-        with prefetch(made, in_turn(wanted), 9 * SIZE):
+        with prefetch(made, in_turn(wanted), 9 * SIZE) as one:
             store.await_requests(2)
         store.answer_all()
         assert made.fill([(w, [(0, SIZE)]) for w in wanted]).presence == [Presence.WHOLE] * 2
+        until(one, lambda: not one._coming)
         assert held(made) == set()
 
 

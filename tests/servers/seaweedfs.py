@@ -60,6 +60,11 @@ class SeaweedFS:
         for bucket in buckets:
             self.make_bucket(bucket)
 
+    @property
+    def pid(self) -> int:
+        """Of the process whose child the server is."""
+        return self._child.pid
+
     def options(self, identity: Identity = FULL, *, endpoint: str = "") -> dict[str, str]:
         """Options for obstore's S3Store. endpoint: another one, of a proxy or a link."""
         return {

@@ -33,6 +33,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from blake3 import blake3
@@ -216,8 +217,11 @@ class Cache:
 
     def is_current(self, lease: Lease) -> bool:
         """Whether a file is still the one under its name, complete or on its way."""
-        paths = self._folder.partial(lease.name), self._folder.file(lease.name)
-        return any(lease._lock.is_at(path) for path in paths)
+        for path in (self._folder.partial(lease.name), self._folder.file(lease.name)):
+            with suppress(FileNotFoundError):
+                if os.path.samestat(path.lstat(), lease._stat):
+                    return True
+        return False
 
     def find(self, name: str, size: int) -> Lease | None:
         """The file if it is there."""

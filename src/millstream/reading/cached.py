@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from millstream.cache import Cache, Lease
 from millstream.format import ChunkTable, ChunkView
@@ -47,8 +48,8 @@ class CachedChunks:
     fetched. Were they given back at once, each row would cost a chunk where more chunks are read
     in turn than fit.
 
-    in_parts: whether a chunk, by its number, is never fetched whole for who reads it in order:
-    only little of it is wanted. That is then read at once, for all its rows.
+    in_parts: which chunks are never fetched whole for who reads them in order, since only little
+    of them is wanted. That is then read at once, for all rows of the chunk.
     """
 
     def __init__(
@@ -58,10 +59,11 @@ class CachedChunks:
         cache: Cache,
         *,
         verify: bool,
-        in_parts: Callable[[int], bool] = lambda chunk: False,
+        in_parts: npt.NDArray[np.bool_] | None = None,
     ) -> None:
         self._table, self._cache, self._verify = table, cache, verify
-        self.origin, self._in_parts = Origin(remote, table), in_parts
+        self.origin = Origin(remote, table)
+        self._in_parts = np.zeros(len(table), np.bool_) if in_parts is None else in_parts
         self._private = PrivateChunks(self.origin, table, verify=verify)
         self._copies: OrderedDict[int, _Copy] = OrderedDict()
         self._retries: Counter[int] = Counter()  # of chunks that were not what they should be
@@ -97,6 +99,11 @@ class CachedChunks:
                 renewed |= self._retries[chunk] <= MAX_RETRIES
         return renewed
 
+    def recovered(self, chunks: Iterable[int]) -> None:
+        """Reading these again has helped: should they go bad another time, they are renewed."""
+        for chunk in chunks:
+            del self._retries[chunk]
+
     def close(self) -> None:
         """Gives all leases back. Views that were handed out can still be read."""
         for chunk in list(self._copies):
@@ -109,7 +116,7 @@ class CachedChunks:
         self._open([chunk for chunk, _ in wanted if chunk not in self._copies], fetch=fetch)
         self._wait(wanted, fields)
         beyond = [
-            (chunk, self._all_rows(chunk) if fetch and self._in_parts(chunk) else rows)
+            (chunk, self._all_rows(chunk) if fetch and self._in_parts[chunk] else rows)
             for chunk, rows in wanted
             if chunk not in self._copies
         ]
@@ -143,7 +150,7 @@ class CachedChunks:
 
     def _is_worth_it(self, chunk: int, *, fetch: bool) -> bool:
         asked = fetch and chunk not in self._private
-        return not self._in_parts(chunk) and (asked or self._private.has_paid(chunk))
+        return not self._in_parts[chunk] and (asked or self._private.has_paid(chunk))
 
     def _fill_leads(self, chunks: Sequence[int]) -> Sequence[Presence]:
         asks = [(chunk, [(0, lead_of(self._table, chunk))]) for chunk in chunks]
@@ -251,3 +258,7 @@ class RandomAccess:
     def renew(self, chunks: Iterable[int]) -> bool:
         """As that of CachedChunks."""
         return self._chunks.renew(chunks)
+
+    def recovered(self, chunks: Iterable[int]) -> None:
+        """As that of CachedChunks."""
+        self._chunks.recovered(chunks)

@@ -40,6 +40,9 @@ class MappedChunks:
         """Nothing to renew: there is no copy."""
         return False
 
+    def recovered(self, chunks: Iterable[int]) -> None:
+        """Nor can that have helped."""
+
     def _map(self, chunk: int) -> ChunkView:
         content = _map(self._store, self._table.name(chunk))
         return listed_view(content, self._table, chunk, verify=self._verify)

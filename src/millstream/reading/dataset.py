@@ -38,9 +38,9 @@ class StreamingDataset:
     then go through it.
 
     Args:
-        input_dir: The dataset's folder, which is read where it lies; or what is far away and read
-            through a cache on this machine: `local:/path` for a folder on a network drive, or a
-            URL, s3:// gs:// azure:// r2:// http(s):// hf:// (docs/stores.md).
+        input_dir: The dataset's folder, which is read where it lies; or a URL (`s3://`, `gs://`,
+            `azure://`, `r2://`, `http(s)://`, `hf://`), or `local:/path` for a folder on a network
+            drive, which are read through the cache.
         shuffle: Whether iteration is shuffled. None: not, unless a StreamingDataLoader says so.
         drop_last: Whether the part of an epoch that does not fill a batch on every rank is left
             out. None: if there is more than one rank.
@@ -56,7 +56,8 @@ class StreamingDataset:
         fields: The names of the fields to read, for samples of these fields only; None for all.
             A container's name, `"meta"` of `{"meta": {...}}`, stands for all fields in it.
         version: The number of the version to read; None for the newest.
-        storage_options: For a URL: credentials, an endpoint and the like, see docs/stores.md.
+        storage_options: Credentials and endpoints for a URL, see docs/stores.md. A pickled dataset
+            holds them, and so is as secret as they are.
         cache_dir: The folder of the cache, on a local disk; by default one of this user. All
             processes of a machine, and all datasets, may share it.
         max_cache_size: The most bytes in that folder, a number or text such as "50GB". It is

@@ -29,6 +29,9 @@ class Chunks(Protocol):
     def renew(self, chunks: Iterable[int]) -> bool:
         """Forgets copies of these chunks that went bad; True if reading again may help."""
 
+    def recovered(self, chunks: Iterable[int]) -> None:
+        """Reading these again has helped."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Run:
@@ -65,12 +68,21 @@ class Reader:
         were opened; -1 where nothing was. Nothing is read of other fields, but for those that
         share a blob with a wanted one.
         """
-        try:
-            return self._read(rows, fields)
-        except (CorruptData, UnsupportedError):
-            if not self._chunks.renew(np.searchsorted(self._ends, rows, side="right").tolist()):
-                raise
-        return self._read(rows, fields)
+        renewed = False
+        while True:
+            try:
+                result = self._read(rows, fields)
+            except (CorruptData, UnsupportedError):
+                renewed = True
+                if not self._chunks.renew(self._chunks_of(rows)):
+                    raise
+            else:
+                if renewed:
+                    self._chunks.recovered(self._chunks_of(rows))
+                return result
+
+    def _chunks_of(self, rows: Rows) -> list[int]:
+        return list(map(int, np.unique(np.searchsorted(self._ends, rows, side="right"))))
 
     def _read(self, rows: Rows, fields: Sequence[int]) -> tuple[list[Values], Rows]:
         runs = self._runs(rows, fields)

@@ -67,15 +67,10 @@ class Source:
         self.next_up: Following | None = None  # what goes ahead of an epoch that is still to come
         self._cached: CachedChunks | None = None
         if isinstance(place, FetchedStore):
-            self._cached = CachedChunks(
-                place,
-                table,
-                place.cache(),
-                verify=reading.verify,
-                in_parts=lambda chunk: bool(self._in_parts[chunk]),
-            )
             widths = [dtypes[number] for number in self._numbers]
             self._in_parts = _in_parts(table, _row_bytes(self.fields, widths))
+            cache, verify = place.cache(), reading.verify
+            self._cached = CachedChunks(place, table, cache, verify=verify, in_parts=self._in_parts)
             self._reader = Reader(self._cached, table, dtypes)
             self._picker = Reader(self._cached.random_access, table, dtypes)
         else:

@@ -182,8 +182,14 @@ class StreamingDataLoader(DataLoader[Any]):
         return self._run.coverage()
 
     def stats(self) -> ReadStats:
-        """What the batches so far have cost where the data is far away: chunks and bytes fetched,
-        and what was read by ranges because the cache had no room."""
+        """What the batches so far have cost where the data is far away.
+
+        Chunks opened and what was read by ranges are counted by who made the batches, when they
+        are handed out. Whole chunks are counted where they are fetched, which is ahead of the
+        batches and for all loaders of this process that read the same place into the same cache:
+        `fetched_chunks` and `fetched_bytes` are what was fetched since this loader was made, for
+        it and for those. What another process has fetched into the cache is in none of it.
+        """
         return self._engine.stats
 
     def state_dict(self) -> dict[str, Any]:

@@ -16,13 +16,19 @@ RANGE_BYTES = 8 << 20
 class Arriving:
     """Writes the ranges of an object; whoever brings the last one finishes it.
 
-    done: ends when the object is in the cache, or with the error that kept it from there. get:
-    gives the bytes of a piece.
+    done: ends when the object is in the cache, or with the error that kept it from there; `ended`
+    is told that just before. get: gives the bytes of a piece.
     """
 
-    def __init__(self, wanted: Wanted, filling: Filling, get: Callable[[Piece], Buffer]) -> None:
+    def __init__(
+        self,
+        wanted: Wanted,
+        filling: Filling,
+        get: Callable[[Piece], Buffer],
+        ended: Callable[[Wanted, BaseException | None], None],
+    ) -> None:
         self.wanted = wanted
-        self._filling, self._get = filling, get
+        self._filling, self._get, self._ended = filling, get, ended
         self.done: Future[None] = Future()
         self._changed = threading.Condition()
         starts = range(0, wanted.size, RANGE_BYTES)
@@ -32,6 +38,11 @@ class Arriving:
         self._under_way = 0
         self._error: BaseException | None = None
         self._over = False
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it will never be there."""
+        return self._error is not None
 
     def bring(self, part: Piece) -> int:
         """Fetches one of the ranges unless that was begun before; how many bytes came."""
@@ -61,6 +72,11 @@ class Arriving:
             self._end()
         with self._changed:
             self._changed.notify_all()
+
+    def todo(self) -> list[Piece]:
+        """The ranges that were not begun, in order."""
+        with self._changed:
+            return sorted(self._todo)
 
     def lacking(self, pieces: Sequence[Piece]) -> list[Piece]:
         """Those of the pieces that are not there yet."""
@@ -119,6 +135,7 @@ class Arriving:
         finally:
             with suppress(OSError):
                 self._filling.give_up()
+        self._ended(self.wanted, error)
         if error is None:
             self.done.set_result(None)
         else:

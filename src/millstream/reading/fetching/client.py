@@ -182,7 +182,10 @@ class FetchedStore:
                 self.close()  # perhaps between two halves of a message
                 raise
         if error is not None:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # its traceback holds this frame, and so this store
         return value
 
     def _exchange(self, request: Any, *, answered: bool) -> tuple[Any, Exception | None]:

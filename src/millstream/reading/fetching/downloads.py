@@ -14,8 +14,9 @@ from millstream.reading.fetching.asks import Buffer, Filled, Piece, Presence, Wa
 from millstream.reading.fetching.turns import Turns
 from millstream.store import ReadableStore
 
-# When a range is due that somebody waits for: before all positions of streams.
-NOW = -1.0
+# When a range is due that somebody waits for, before all positions of streams; and the last range
+# of an object of which nobody has said more.
+NOW, SOME_DAY = -1.0, 1e15
 
 
 class Downloads:
@@ -53,7 +54,7 @@ class Downloads:
 
         Raises what the store raises. Of objects for which there is no room nothing is there.
         """
-        begun = [self.begin(wanted, (NOW, NOW), wait=True) for wanted, _ in asks]
+        begun = [self.begin(wanted, (NOW, SOME_DAY), wait=True) for wanted, _ in asks]
         lacking = [
             (object, object.lacking(pieces))
             for object, (_, pieces) in zip(begun, asks, strict=True)
@@ -73,19 +74,28 @@ class Downloads:
         """
         try:
             with self._lock:  # so that nobody waits for another thread as for another process
-                if (known := self._under_way.get(wanted.name)) is not None:
-                    return known
-                begun = self._begin(wanted, wait=False)
+                known = self._under_way.get(wanted.name)
+                if known is not None and not known.has_failed:
+                    return known if due[1] == SOME_DAY else self._schedule(known, due)
+                # What has failed ends when its last request does, and is in the way until then.
+                begun = Presence.NONE if known else self._begin(wanted, wait=False)
+            if known is not None:
+                if not wait:
+                    raise Busy(f"chunk {wanted.name} could not be fetched a moment ago")
+                known.done.exception()
+                return self.begin(wanted, due, wait=wait)
         except Busy:
             if not wait:
                 raise
             begun = self._begin(wanted, wait=True)
-        if isinstance(begun, Arriving):
-            begun.done.add_done_callback(partial(self._ended, wanted))
-            for part in begun.ranges:
-                when = due[0] + (due[1] - due[0]) * part[0] / wanted.size
-                self._turns.due(when, partial(begun.bring, part))
-        return begun
+        return self._schedule(begun, due) if isinstance(begun, Arriving) else begun
+
+    def _schedule(self, object: Arriving, due: tuple[float, float]) -> Arriving:
+        """Gives each range that is left its turn, or an earlier one than it had."""
+        for part in object.todo():
+            when = due[0] + (due[1] - due[0]) * part[0] / object.wanted.size
+            self._turns.due(when, partial(object.bring, part))
+        return object
 
     def _begin(self, wanted: Wanted, *, wait: bool) -> Arriving | Presence:
         begun = self.cache.begin(wanted.name, wanted.size, wait=wait)
@@ -94,7 +104,7 @@ class Downloads:
         if isinstance(begun, Lease):
             begun.close()
             return Presence.WHOLE
-        object = Arriving(wanted, begun, partial(self._get, wanted.key))
+        object = Arriving(wanted, begun, partial(self._get, wanted.key), self._ended)
         self._under_way[wanted.name] = object
         return object
 
@@ -130,10 +140,10 @@ class Downloads:
             )
         return content
 
-    def _ended(self, wanted: Wanted, done: Future[None]) -> None:
+    def _ended(self, wanted: Wanted, error: BaseException | None) -> None:
         with self._lock:
             self._under_way.pop(wanted.name, None)
-            if done.exception() is None:
+            if error is None:
                 self.fetched = (self.fetched[0] + 1, self.fetched[1] + wanted.size)
 
     def close(self) -> None:

@@ -32,7 +32,7 @@ from millstream.store import ReadableStore
 # Beside those whose number the gate finds: for what readers wait for.
 URGENT_THREADS = 32
 # Of what a stream needs, this part may be fetched twice at its start, at most so many bytes.
-EARLY_PART, EARLY_BYTES = 1 / 64, 32 << 20
+EARLY_PART, EARLY_BYTES = 1 / 128, 32 << 20
 UNANSWERED = ("follow", "at")
 
 

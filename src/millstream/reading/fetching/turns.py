@@ -69,6 +69,8 @@ class Turns:
         return len(self._threads)
 
     def _wake(self) -> None:
+        if self._closed:
+            return
         if self._idle:
             self._idle -= 1  # here, so that the next is not for this one too
             self._changed.notify()
