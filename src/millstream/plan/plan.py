@@ -8,8 +8,8 @@ import numpy as np
 
 from millstream.errors import UsageError
 from millstream.plan.coverage import Coverage
-from millstream.plan.order import Epoch
 from millstream.plan.permute import Ints
+from millstream.plan.protocol import AnyEpoch
 
 COVERAGE_BLOCK = 1 << 16
 
@@ -31,7 +31,7 @@ class Plan:
     start + s * batch_size * R on; start is 0, or where a run resumed.
     """
 
-    epoch: Epoch
+    epoch: AnyEpoch
     batch_size: int
     ranks: int
     drop_last: bool
