@@ -11,17 +11,29 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from millstream.format.codecs.json import Json
+    from millstream.reading.combined import CombinedStreamingDataset
     from millstream.reading.dataset import StreamingDataset
+    from millstream.reading.parallel import ParallelStreamingDataset
     from millstream.store.walk import walk
     from millstream.torch.loader import StreamingDataLoader
     from millstream.writing.optimize import optimize
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["Json", "StreamingDataLoader", "StreamingDataset", "optimize", "walk"]
+__all__ = [
+    "CombinedStreamingDataset",
+    "Json",
+    "ParallelStreamingDataset",
+    "StreamingDataLoader",
+    "StreamingDataset",
+    "optimize",
+    "walk",
+]
 
 _HOMES = {
+    "CombinedStreamingDataset": "millstream.reading.combined",
     "Json": "millstream.format.codecs.json",
+    "ParallelStreamingDataset": "millstream.reading.parallel",
     "StreamingDataLoader": "millstream.torch.loader",
     "StreamingDataset": "millstream.reading.dataset",
     "optimize": "millstream.writing.optimize",

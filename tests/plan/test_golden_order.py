@@ -82,6 +82,7 @@ def test_mixtures() -> None:
         "seed": 9,
         "batching_method": "stratified",
         "lanes": 3,
+        "shuffle": [True, False],
         "windows": [80, 1],
         "iterate_over_all": False,
         "weights": [0.7, 0.3],

@@ -4,6 +4,7 @@ from millstream.plan.coverage import Coverage
 from millstream.plan.cursor import Cursor, restore, state
 from millstream.plan.mixture import MixedEpoch, Mixture
 from millstream.plan.order import Epoch, Needs, Order, default_lanes, default_window
+from millstream.plan.parallel import ENDLESS, SideBySide, SideBySideEpoch, shortest
 from millstream.plan.permute import derive, mix, permute, shuffled, unpermute
 from millstream.plan.plan import Plan, When
 from millstream.plan.proof import CoverageReport, Tally
@@ -13,6 +14,7 @@ from millstream.plan.selection import Selection, split, subsample
 from millstream.plan.weights import Curriculum, Group, as_weights
 
 __all__ = [
+    "ENDLESS",
     "AnyEpoch",
     "AnyOrder",
     "Coverage",
@@ -27,6 +29,8 @@ __all__ = [
     "Order",
     "Plan",
     "Selection",
+    "SideBySide",
+    "SideBySideEpoch",
     "Tally",
     "When",
     "as_weights",
@@ -38,6 +42,7 @@ __all__ = [
     "mix",
     "permute",
     "restore",
+    "shortest",
     "shuffled",
     "split",
     "state",

@@ -117,6 +117,7 @@ class Mixture:
             "batching_method": "per_stream" if self.global_batch else "stratified",
             "lanes": self.sources[0].lanes,
             **per_stream,
+            "shuffle": [source.shuffle for source in self.sources],
             "windows": [source.window for source in self.sources],
             **self._digests,
         }

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from millstream.plan import CoverageReport, Plan
-from millstream.reading.ahead import Ahead
+from millstream.reading.feed import Feed
 from millstream.reading.run import Run, Shape, covered
-from millstream.reading.stream import Stream
 
 
 class Batches:
@@ -19,9 +18,9 @@ class Batches:
     with any number of ranks and any batch size, go on from the next sample.
     """
 
-    def __init__(self, stream: Stream, shape: Shape, rank: int) -> None:
-        self._source = stream.source
-        self._run = Run(stream, shape, rank)
+    def __init__(self, feed: Feed, shape: Shape, rank: int) -> None:
+        self._feed = feed
+        self._run = Run(feed, shape, rank)
 
     def __iter__(self) -> Iterator[Any]:
         return self._epoch(self._run.start())
@@ -29,11 +28,11 @@ class Batches:
     def _epoch(self, plan: Plan) -> Iterator[Any]:
         rank = self._run.rank
         order, start = self._run.order, plan.start
-        ahead = Ahead(self._source, order, plan.epoch.number, start, rank=rank, ranks=plan.ranks)
+        ahead = self._feed.ahead(order, plan.epoch.number, start, rank=rank, ranks=plan.ranks)
         for step in range(plan.steps_of(rank)):
             positions = plan.positions(step, rank)
-            read = self._source.read(plan.epoch.rows(positions))
-            batch = self._source.rebuild(read.columns())
+            read = self._feed.read(plan.epoch, plan.epoch.rows(positions))
+            batch = read.source.rebuild(read.columns())
             self._run.deliver(plan, step, covered(positions, read.taken))
             ahead.passed(plan.after(step + 1))
             yield batch

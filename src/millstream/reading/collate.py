@@ -15,8 +15,8 @@ import numpy as np
 from millstream import interop
 from millstream.errors import UsageError
 from millstream.format import Field
+from millstream.reading.feed import Structure
 from millstream.reading.reader import Array
-from millstream.reading.source import Source
 
 # From an array and torch's name of a dtype; "" for the array's own.
 MakeTensor = Callable[[Array, str], Any]
@@ -40,7 +40,9 @@ def make_tensor(array: Array, dtype: str) -> Any:
     return interop.torch().tensor(array, dtype)
 
 
-def collate_columns(source: Source, columns: Sequence[Array | list[Any]], make: MakeTensor) -> Any:
+def collate_columns(
+    source: Structure, columns: Sequence[Array | list[Any]], make: MakeTensor
+) -> Any:
     """A batch in the structure of a sample: tensors (batch, *shape), and lists of str and bytes.
 
     As default_collate does it, tuples become lists. Raises UsageError for values that have no
@@ -91,9 +93,18 @@ def collate_samples(samples: Sequence[Any], make: MakeTensor) -> Any:
     except (TypeError, RuntimeError, ValueError, KeyError, OverflowError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(
-            f"the samples have no default batch: {reason}. Pass a collate_fn, or give all samples "
-            "one structure and arrays of one shape"
+            f"the samples have no default batch: {reason}{_unlike(samples)}. Pass a collate_fn, or "
+            "give all samples one structure and arrays of one shape"
         ) from error
+
+
+def _unlike(samples: Sequence[Any]) -> str:
+    """How the fields of two samples differ, for the message; empty if they do not."""
+    told = [list(sample) if type(sample) is dict else type(sample).__name__ for sample in samples]
+    other = next((number for number, fields in enumerate(told) if fields != told[0]), None)
+    if other is None:
+        return ""
+    return f"; the first sample of the batch is {told[0]}, sample {other} is {told[other]}"
 
 
 def _collate(values: Sequence[Any], make: MakeTensor) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from millstream.format import ChunkTable, Field, Manifest, bind, builtin, rebuil
 from millstream.format.codecs import ArrayCodec
 from millstream.format.keys import CHUNKS
 from millstream.format.tree import Tree
-from millstream.plan import Epoch
+from millstream.plan import Needs as ChunkNeeds
 from millstream.reading.cached import CachedChunks
 from millstream.reading.chunks import MappedChunks
 from millstream.reading.decoding import Decode, Decoder, make_decoders
@@ -39,6 +39,17 @@ class Reading:
     decode: Mapping[str, Decode]
     allow_pickle: bool
     verify: bool
+
+
+class NeedyEpoch(Protocol):
+    """An epoch in which chunks are needed."""
+
+    @property
+    def length(self) -> int:
+        """The number of positions."""
+
+    def needs(self, rank: int, ranks: int) -> ChunkNeeds:
+        """Which chunks a rank reads, and when at the earliest and the latest."""
 
 
 # Where a dataset lies: its files are read there, or fetched from there.
@@ -81,6 +92,11 @@ class Source:
         return _reopen, (self.place, self.manifest.version, self._reading, self.digest)
 
     @property
+    def tree(self) -> Tree:
+        """The structure of a sample, as it is read."""
+        return self._tree
+
+    @property
     def fields(self) -> list[Field]:
         """The fields that are read."""
         return [self.schema.fields[number] for number in self._numbers]
@@ -112,11 +128,14 @@ class Source:
         chunks, nbytes = self.place.fetched()
         return ReadStats(fetched_chunks=chunks, fetched_bytes=nbytes)
 
-    def follow(self, epochs: Iterable[Epoch], rank: int, ranks: int) -> Following | None:
+    def follow(
+        self, epochs: Iterable[NeedyEpoch], rank: int, ranks: int, among: int = 1
+    ) -> Following | None:
         """Has what is far away fetched ahead of a rank that goes through these epochs.
 
         Goes on as long as the result lives, which is told the positions that were passed; they
-        count through all epochs. None where nothing is far away.
+        count through all epochs. None where nothing is far away. among: the streams that share
+        the cache's room.
         """
         if not isinstance(self.place, FetchedStore):
             return None
@@ -136,7 +155,7 @@ class Source:
             first=np.concatenate(firsts),
             last=np.concatenate(lasts),
         )
-        return self.place.follow(needs)
+        return self.place.follow(needs, among)
 
     def beside_decoders(self, stored: Sequence[Values]) -> Iterator[tuple[Decoder, Values]]:
         """Each field's values beside what decodes them."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from millstream import interop
 from millstream.errors import FunctionError, MillstreamError
-from millstream.plan import Coverage, Plan
+from millstream.plan import AnyEpoch, Coverage, Plan
 from millstream.reading.collate import (
     MakeTensor,
     TensorData,
@@ -20,11 +20,11 @@ from millstream.reading.collate import (
     collate_samples,
     make_tensor,
 )
-from millstream.reading.dataset import StreamingDataset, is_plain, samples_at, stream_of
 from millstream.reading.randomness import seeded
 from millstream.reading.reader import Rows
 from millstream.reading.run import Shape, covered
 from millstream.reading.stats import ReadStats
+from millstream.reading.streamed import Streamed, feed_of, is_plain, samples_at
 
 CollateFn = Callable[[list[Any]], Any]
 
@@ -57,7 +57,7 @@ class Maker:
     seed: of the random states that the user's functions find.
     """
 
-    dataset: StreamingDataset
+    dataset: Streamed
     rank: int
     seed: int
     collate_fn: CollateFn | None
@@ -66,21 +66,21 @@ class Maker:
         """The batch of a step. FunctionError if a function of the user's raises."""
         positions = plan.positions(step, self.rank)
         rows = plan.epoch.rows(positions)
-        source = stream_of(self.dataset).source
-        before = source.stats
+        feed = feed_of(self.dataset)
+        before = feed.stats
         if self.collate_fn is None and is_plain(self.dataset):
-            read = source.read(rows)
-            batch, taken = collate_columns(source, read.columns(), tensor), read.taken
+            read = feed.read(plan.epoch, rows)
+            batch, taken = collate_columns(read.source, read.columns(), tensor), read.taken
         else:
-            batch, taken = self._from_samples(plan.epoch.number, step, positions, rows, tensor)
-        stats = source.stats - before
+            batch, taken = self._from_samples(plan.epoch, step, positions, rows, tensor)
+        stats = feed.stats - before
         return Made(batch=batch, taken=covered(positions, taken), stats=stats)
 
     def _from_samples(
-        self, epoch: int, step: int, positions: Rows, rows: Rows, tensor: MakeTensor
+        self, epoch: AnyEpoch, step: int, positions: Rows, rows: Rows, tensor: MakeTensor
     ) -> tuple[Any, Rows]:
         """A batch by the user's functions, and the rows that were taken for it."""
-        with seeded(self.seed, epoch, int(positions[0]), self.rank):
+        with seeded(self.seed, epoch.number, int(positions[0]), self.rank):
             try:
                 samples, taken = samples_at(self.dataset, epoch, positions, rows)
                 if self.collate_fn is None:
@@ -89,7 +89,7 @@ class Maker:
             except MillstreamError:
                 raise
             except Exception as error:
-                raise _function_error(error, epoch, step) from error
+                raise _function_error(error, epoch.number, step) from error
 
 
 def _function_error(error: Exception, epoch: int, step: int) -> FunctionError:
@@ -124,8 +124,12 @@ class _WorkerSteps:
 
     def __init__(self, start: WorkerStart) -> None:
         self._maker, self._shape = start.maker, start.shape
-        stream = stream_of(start.maker.dataset)
-        self._order = stream.order(start.shape.ranks, start.settings, shuffle=start.shuffle)
+        self._order = feed_of(start.maker.dataset).order(
+            start.shape.ranks,
+            start.settings,
+            shuffle=start.shuffle,
+            batch_size=start.shape.batch_size,
+        )
         self._plan: Plan | None = None
 
     def __call__(self, step: Step) -> Made:

@@ -5,16 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from millstream.errors import RowOutOfRange
-from millstream.plan import Epoch, Order, Selection, default_lanes, default_window
+from millstream.plan import (
+    AnyEpoch,
+    AnyOrder,
+    Epoch,
+    Order,
+    Selection,
+    default_lanes,
+    default_window,
+)
 from millstream.plan import subsample as take_part
+from millstream.reading.ahead import Ahead, Needing
 from millstream.reading.arguments import positive
 from millstream.reading.reader import Rows
-from millstream.reading.source import Source
+from millstream.reading.source import Source, StoredRows
+from millstream.reading.stats import ReadStats
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,10 +94,11 @@ class Stream:
         saved: Mapping[str, Any] | None = None,
         *,
         shuffle: bool | None = None,
+        batch_size: int | None = None,
     ) -> Order:
         """The order on so many ranks; what was left open is taken from saved settings.
 
-        shuffle: None for what the dataset was told.
+        shuffle: None for what the dataset was told. batch_size: changes nothing.
         """
         saved = saved or {}
         shuffled = self.shuffle if shuffle is None else shuffle
@@ -96,6 +107,26 @@ class Stream:
         lanes = lanes or default_lanes(shuffle=shuffled, chunks=chunks, ranks=ranks)
         window = self.window or positive(saved.get("window"))
         return self._make_order(shuffled, lanes, window or self._default_window(lanes))
+
+    def read(self, epoch: AnyEpoch, rows: Rows) -> StoredRows:
+        """Rows by their numbers in the version, whatever the epoch, read and verified."""
+        return self.source.read(rows)
+
+    def ahead(
+        self, order: AnyOrder, epoch: int, start: int, *, rank: int, ranks: int, among: int = 1
+    ) -> Ahead:
+        """Has fetched what a rank needs of an order of these rows, from a position on."""
+        needing = cast(Needing, order)  # which `order` made
+        return Ahead(self.source, needing, epoch, start, rank=rank, ranks=ranks, among=among)
+
+    @property
+    def stats(self) -> ReadStats:
+        """What this process has read of data that is far away, whole chunks not counted."""
+        return self.source.stats
+
+    def fetched(self) -> ReadStats:
+        """The whole chunks that this process and its workers had fetched."""
+        return self.source.fetched()
 
     def _default_window(self, lanes: int) -> int:
         manifest = self.source.manifest

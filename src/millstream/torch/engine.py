@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from millstream.errors import UsageError
 from millstream.execution import Crew
 from millstream.plan import Plan
-from millstream.reading.ahead import Ahead
-from millstream.reading.dataset import stream_of
 from millstream.reading.run import Run
 from millstream.reading.stats import ReadStats
 from millstream.reading.steps import Made, Maker, Step, WorkerStart, make_here
+from millstream.reading.streamed import feed_of
 
 SUPERSEDED = (
     "this iterator ended when a newer one of the same loader was made; a loader has one epoch "
@@ -45,9 +44,9 @@ class Engine:
     ) -> None:
         self._maker, self._workers, self._ahead = maker, workers, ahead
         self._persistent, self._timeout, self._init_fn = persistent, timeout, init_fn
-        self.source = stream_of(maker.dataset).source
+        self.feed = feed_of(maker.dataset)
         self._read = ReadStats()  # of all batches that were handed out
-        self._fetched_before = self.source.fetched()
+        self._fetched_before = self.feed.fetched()
         self._kept: _Kept | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -57,7 +56,7 @@ class Engine:
     @property
     def stats(self) -> ReadStats:
         """What the batches so far have cost, and the chunks that were fetched for them."""
-        return self._read + self.source.fetched() - self._fetched_before
+        return self._read + self.feed.fetched() - self._fetched_before
 
     def count(self, stats: ReadStats) -> None:
         """A batch that cost this was handed out."""
@@ -102,7 +101,7 @@ class Engine:
 class _Kept:
     """Workers that outlive an epoch: the order they know, and what ends them."""
 
-    settings: dict[str, Any]
+    settings: Mapping[str, Any]
     crew: Crew[Made]
     close: weakref.finalize[[], Engine]
 
@@ -116,8 +115,7 @@ class EpochIterator(Iterator[Any]):
     def __init__(self, run: Run, engine: Engine, pin: Callable[[Any], Any] | None) -> None:
         self._run, self._engine, self._pin = run, engine, pin
         self._plan = run.start()
-        self._ahead = Ahead(
-            engine.source,
+        self._ahead = engine.feed.ahead(
             run.order,
             self._plan.epoch.number,
             self._plan.start,

@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader, default_collate
 
 from millstream.errors import UsageError
 from millstream.plan import CoverageReport
-from millstream.reading.dataset import StreamingDataset, stream_of
 from millstream.reading.run import Run, Shape, check_rank, drops_last
 from millstream.reading.stats import ReadStats
 from millstream.reading.steps import Maker
+from millstream.reading.streamed import Streamed, feed_of
 from millstream.torch.engine import Engine, EpochIterator
 from millstream.torch.topology import CALLER, Ranks, find_ranks
 
@@ -72,7 +72,7 @@ class StreamingDataLoader(DataLoader[Any]):
 
     def __init__(
         self,
-        dataset: StreamingDataset,
+        dataset: Streamed,
         batch_size: int = 1,
         shuffle: bool | None = None,
         sampler: None = None,
@@ -104,7 +104,7 @@ class StreamingDataLoader(DataLoader[Any]):
             drop_last=drops_last(drops, self._found.ranks),
         )
         shuffle = _agreed("shuffle", dataset.shuffle, shuffle)
-        self._run = Run(stream_of(dataset), shape, self._found.rank, shuffle=shuffle)
+        self._run = Run(feed_of(dataset), shape, self._found.rank, shuffle=shuffle)
         self._engine = Engine(
             Maker(
                 dataset=dataset,
@@ -221,7 +221,7 @@ def _check(
     persistent_workers: object,
     timeout: float,
 ) -> None:
-    if not isinstance(dataset, StreamingDataset):
+    if not isinstance(dataset, Streamed):
         raise UsageError(
             f"dataset is a {type(dataset).__name__}, expected a StreamingDataset; others are for "
             "torch.utils.data.DataLoader"
