@@ -20,6 +20,7 @@ LAYERS = {
     "reading": 3,
     "torch": 4,
     "cli": 4,
+    "streaming": 4,
     "__init__": 4,
 }
 # Imports that the layers do not give, and the imports of what has no layer.

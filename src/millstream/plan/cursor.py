@@ -84,8 +84,9 @@ def _compare_versions(saved: str, present: str) -> None:
         )
 
 
-def _version(digests: Any) -> str:
-    return "+".join(digest[:16] for digest in digests)
+def _version(digests: str | list[str]) -> str:
+    each = [digests] if isinstance(digests, str) else digests
+    return "+".join(digest[:16] for digest in each)
 
 
 def _compare_settings(saved: Mapping[Any, Any], present: Mapping[str, Any]) -> None:
@@ -105,7 +106,7 @@ def _narrowed(was: Any, now: Any) -> tuple[str, Any, Any]:
     """Of two lists with an item a dataset: which dataset it is where they differ, and its items."""
     if isinstance(was, list) and isinstance(now, list) and 1 < len(was) == len(now):
         number = next(n for n, (a, b) in enumerate(zip(was, now, strict=True)) if a != b)
-        return f"dataset {number}", was[number : number + 1], now[number : number + 1]
+        return f"dataset {number}", was[number], now[number]
     return "", was, now
 
 

@@ -128,8 +128,8 @@ class Mixture:
         return {
             "iterate_over_all": self.tree.until_all,
             "weights": _told(self.tree.weights, mixing),
-            "mixing": mixing,
             "datasets": [_digest(source.settings()) for source in self.sources],
+            "mixing": mixing,
         }
 
     def epoch(self, number: int) -> MixedEpoch:

@@ -6,6 +6,7 @@ division, so nothing is replayed, however often a source has begun anew.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -80,8 +81,8 @@ class SideBySide:
 
 
 def _told(source: AnyOrder) -> dict[str, Any]:
-    settings = source.settings()
-    digest = blake2b(repr(sorted(settings.items())).encode(), digest_size=8).hexdigest()
+    settings = dict(source.settings())
+    digest = blake2b(json.dumps(settings).encode(), digest_size=8).hexdigest()
     return {"digest": digest, **{name: settings[name] for name in OPEN if name in settings}}
 
 

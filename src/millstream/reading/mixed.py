@@ -90,7 +90,7 @@ class MixedStream:
         return self.order(
             1,
             known,
-            shuffle=bool(known_of[untold[0]]) if untold and known_of else None,
+            shuffle=True if untold and known_of and known_of[untold[0]] else None,
             batch_size=positive(known.get("global_batch")) or 1,
         )
 

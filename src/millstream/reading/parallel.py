@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from textwrap import indent
 from typing import Any, cast
 
 import numpy as np
@@ -115,8 +116,10 @@ class ParallelStreamingDataset(Streamed):
         return length
 
     def __repr__(self) -> str:
-        parts = "".join(f"\n  {dataset!r}," for dataset in self.datasets)
-        return f"{type(self).__name__}(length {self.length}:{parts}\n)"
+        parts = indent("".join(f"\n{dataset!r}," for dataset in self.datasets), "  ")
+        length = self._feed.order(1).length
+        count = "endless" if length == ENDLESS else f"{length:,} samples"
+        return f"{type(self).__name__}({count}:{parts}\n)"
 
 
 def _positions(length: object) -> int | None:
