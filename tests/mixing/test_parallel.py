@@ -16,6 +16,7 @@ from conftest import Open
 
 import millstream as ms
 from millstream.errors import StateMismatch, UsageError
+from millstream.reading.beside import all_taken
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 
@@ -146,6 +147,14 @@ def test_a_dataset_far_away_is_fetched_once_a_chunk(folder: Path, tmp_path: Path
         assert len(flat(some)) == 1_000
         assert some.coverage().exact
     assert some.stats().fetched_chunks == 18 + 3
+
+
+def test_a_row_of_any_dataset_that_is_wrong_or_missing_shows() -> None:
+    rows, wanted = np.arange(10, 14), np.array([5, 6, 7, 8])
+    wrong, missing = np.array([5, 9, 7, 8]), np.array([5, 6, 7, -1])
+    assert all_taken(rows, [(wanted, wanted), (wanted, wanted)]).tolist() == rows.tolist()
+    assert all_taken(rows, [(wanted, wanted), (wanted, wrong)]).tolist() == [10, -1, 12, 13]
+    assert all_taken(rows, [(wanted, missing), (wanted, wrong)]).tolist() == [10, -1, 12, -1]
 
 
 def test_it_travels_and_works_under_a_plain_loader(opened: Open) -> None:

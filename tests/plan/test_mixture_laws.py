@@ -200,10 +200,18 @@ def test_needs_hold_what_a_rank_reads_when_it_does(
 
 
 def test_needs_of_a_long_mixture_are_near() -> None:
-    mixture = plain((30_000, 10_000), (3, 1), lanes=2)
-    needs = mixture.epoch(0).needs(1, 0, 1)
-    assert len(needs.chunk) >= 100
-    assert (needs.last - needs.first).max() < 2 * (2 * 400 + 4 * BLOCK + 8)
+    mixture = plain((30_000, 10_000, 2_000), (3, 1, 2), lanes=2)
+    epoch = mixture.epoch(0)
+    source, at = drawn(epoch)
+    for number in range(3):
+        needs = epoch.needs(number, 0, 1)
+        read = epoch.sources[number].rows(at[source == number])
+        for chunk in np.unique(read // 100).tolist():
+            mine = needs.chunk == chunk
+            positions = np.flatnonzero(source == number)[read // 100 == chunk]
+            assert needs.first[mine].min() <= positions[0]
+            assert positions[-1] <= needs.last[mine].max()
+    assert (needs.last - needs.first).max() < 2 * (6 * 200 + 4 * BLOCK)
 
 
 @given(mixtures(), batch_sizes, st.integers(1, 3))
