@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
+from mixed_data import ROWS, Open, alike
 
 import millstream as ms
-
-Open = Callable[..., ms.StreamingDataset]
-ROWS = {"a": 700, "b": 300, "c": 120}
-
-
-def alike(name: str, i: int) -> dict[str, Any]:
-    """A sample of the datasets a and b."""
-    return {"from": name, "id": i, "vector": np.full(3, i, np.float32)}
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from collections import Counter
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import ROWS, Open
+from mixed_data import ROWS, Open
 
 import millstream as ms
 from millstream.errors import FunctionError, StateMismatch, UsageError
@@ -231,6 +232,16 @@ def test_a_curriculum_goes_where_it_is_asked_to_go(opened: Open) -> None:
     for workers in (0, 1):
         names = [name for name, _ in pairs(loader(mixed, num_workers=workers))]
         assert names == ["a"] * 256 + ["b"] * 300
+
+
+def test_a_curriculum_that_is_not_the_same_in_a_worker_is_found_out(opened: Open) -> None:
+    here = os.getpid()
+    mixed = ms.CombinedStreamingDataset(
+        [opened("a"), opened("b")], weights=lambda _: (1, 1 if os.getpid() == here else 2)
+    )
+    assert Counter(pairs(loader(mixed))) == EVERYTHING
+    with pytest.raises(UsageError, match="another order"):
+        list(loader(mixed, num_workers=1))
 
 
 def test_the_loader_shuffles_what_was_not_told(opened: Open) -> None:

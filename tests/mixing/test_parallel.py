@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Open
+from mixed_data import Open
 
 import millstream as ms
 from millstream.errors import StateMismatch, UsageError

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from millstream.plan.permute import Ints, keyed
+from millstream.plan.permute import Ints, Keys, keyed
 from millstream.plan.schedule import Block, Schedule
 
 # The blocks that are kept: a batch lies in one or two, and batches come in order.
@@ -90,10 +90,21 @@ class _ShuffledBlock:
         source = np.repeat(np.arange(len(within)), within)
         draw = np.arange(len(source)) - np.repeat(np.cumsum(within) - within - before, within)
         hashes = keyed(keyed(self._key, unknown)[:, np.newaxis], np.arange(len(source)))
-        by_hash = np.argsort(hashes, axis=1, kind="stable")
-        drawn = source[by_hash]
-        in_order = np.argsort(drawn, axis=1, kind="stable")
+        drawn = source[_order(hashes)]
+        in_order = _order(drawn.astype(np.uint64) << np.uint64(32))
         draws = np.empty_like(drawn)
         np.put_along_axis(draws, in_order, np.broadcast_to(draw, drawn.shape), axis=1)
         self._source[unknown], self._draw[unknown] = drawn, draws
         self._is_known[unknown] = True
+
+
+def _order(values: Keys) -> Ints:
+    """What puts each line of values in order, by their upper bits; equals stay in theirs.
+
+    A value's low bits give way to its index: plain numbers are sorted four times faster than
+    argsort does it.
+    """
+    bits = np.uint64(values.shape[1].bit_length())
+    marked = (values >> bits << bits) | np.arange(values.shape[1], dtype=np.uint64)
+    marked.sort(axis=1)
+    return (marked & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)

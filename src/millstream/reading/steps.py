@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from millstream import interop
-from millstream.errors import FunctionError, MillstreamError
+from millstream.errors import FunctionError, MillstreamError, UsageError
 from millstream.plan import AnyEpoch, Coverage, Plan
 from millstream.reading.collate import (
     MakeTensor,
@@ -130,6 +130,11 @@ class _WorkerSteps:
             shuffle=start.shuffle,
             batch_size=start.shape.batch_size,
         )
+        if self._order.settings() != start.settings:
+            raise UsageError(
+                "a worker finds another order than its loader: a function that gives weights gave "
+                "others for the same position. It may depend on nothing but the position"
+            )
         self._plan: Plan | None = None
 
     def __call__(self, step: Step) -> Made:

@@ -24,7 +24,7 @@ logger = logging.getLogger("millstream")
 
 
 class StreamingDataLoader(DataLoader[Any]):
-    """Batches of a StreamingDataset for this rank, in the computable order of the run.
+    """Batches of a dataset for this rank, in the computable order of the run.
 
     A batch is done when `next()` has returned it; what workers have made beyond that never
     counts. Every `iter()` starts the next epoch, but the first after `load_state_dict`, which
@@ -38,7 +38,8 @@ class StreamingDataLoader(DataLoader[Any]):
     position of the batch, rank), whoever makes it; the states of this process stay as they are.
 
     Args:
-        dataset: What to load. A transform or an overridden `__getitem__` is applied.
+        dataset: What to load: a StreamingDataset, a CombinedStreamingDataset or a
+            ParallelStreamingDataset. A transform or an overridden `__getitem__` is applied.
         batch_size: Samples a batch on each rank.
         shuffle: None: as the dataset says. UsageError if the dataset was told the contrary.
         num_workers: Processes that make batches; 0 makes them in this one. They are started by
@@ -223,8 +224,8 @@ def _check(
 ) -> None:
     if not isinstance(dataset, Streamed):
         raise UsageError(
-            f"dataset is a {type(dataset).__name__}, expected a StreamingDataset; others are for "
-            "torch.utils.data.DataLoader"
+            f"dataset is a {type(dataset).__name__}, expected a StreamingDataset, or a combined or "
+            "a parallel one; others are for torch.utils.data.DataLoader"
         )
     if type(batch_size) is not int or batch_size < 1:
         raise UsageError(f"batch_size is {batch_size!r}, expected a number from 1")
