@@ -240,7 +240,7 @@ def test_a_curriculum_that_is_not_the_same_in_a_worker_is_found_out(opened: Open
         [opened("a"), opened("b")], weights=lambda _: (1, 1 if os.getpid() == here else 2)
     )
     assert Counter(pairs(loader(mixed))) == EVERYTHING
-    with pytest.raises(UsageError, match="another order"):
+    with pytest.raises(FunctionError, match="another order"):
         list(loader(mixed, num_workers=1))
 
 
