@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
+import pickle
+import select
 import time
 from collections.abc import Callable, Iterable, Iterator
-from multiprocessing.connection import wait as wait_readable
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from millstream.errors import UsageError, WorkerDied, WorkerTimeout
+from millstream.execution.memory import free_memory
 from millstream.execution.protocol import Outcome
+from millstream.execution.ring import Budget, Ring
 from millstream.execution.worker import Worker, pickled
 
 R = TypeVar("R")
+Empty = Callable[[tuple[int, ...], np.dtype[Any]], npt.NDArray[Any]]
+
+# Batches that the consumer holds may take this part of the memory that is free at the start.
+HELD_PART = 4
 
 
 class Crew(Generic[R]):
     """So many workers; task n of a stream is done by worker n mod that number.
 
     begin: called once in each worker, with the worker's number, for the function that does its
-    tasks. ahead: how many tasks a worker may have done, or have to do, beyond what was asked for.
-    Whoever makes one closes it.
+    tasks; it gets a task, and what makes arrays in the slot by which its result comes. ahead: how many tasks a worker may have done, or have to do, beyond what was asked for.
+    limit: bytes of results that may be held before they are copied; by default a quarter of the free
+    memory. Whoever makes one closes it.
     """
 
     def __init__(
-        self, begin: Callable[[int], Callable[[Any], R]], *, workers: int, ahead: int
+        self,
+        begin: Callable[[int], Callable[[Any, Empty], R]],
+        *,
+        workers: int,
+        ahead: int,
+        limit: int | None = None,
     ) -> None:
         if workers < 1 or ahead < 1:
             raise UsageError(f"{workers} workers, {ahead} tasks ahead; both at least 1")
@@ -34,9 +51,12 @@ class Crew(Generic[R]):
         self._tags = itertools.count()
         self._owner = os.getpid()
         self._workers: list[Worker] = []
+        self._answered = select.poll()
+        self._budget = Budget(free_memory() // HELD_PART if limit is None else limit)
         try:
             for number in range(workers):
-                self._workers.append(Worker(content, number))
+                self._workers.append(Worker(content, number, Ring(self._budget)))
+                self._answered.register(self._workers[-1].socket, select.POLLIN)
         except BaseException:
             self.close()
             raise
@@ -79,7 +99,7 @@ class Crew(Generic[R]):
     def _give(self, number: int, task: Any, under_way: dict[int, Any]) -> None:
         tag = next(self._tags)
         under_way[tag] = task
-        self._workers[number % len(self._workers)].give(tag, pickled(task, str(task)))
+        self._workers[number % len(self._workers)].give(tag, pickle.dumps(task))
 
     def _await(
         self,
@@ -101,7 +121,8 @@ class Crew(Generic[R]):
         self, under_way: dict[int, Any], done: dict[int, Outcome[R]], timeout: float | None
     ) -> bool:
         """Takes what workers have answered; False if none did within the time."""
-        ready: list[Any] = wait_readable(self._workers, timeout)  # type: ignore[arg-type]
+        events = self._answered.poll(None if timeout is None else math.ceil(1000 * timeout))
+        ready = [worker for fd, _ in events for worker in self._workers if worker.fileno() == fd]
         for worker in ready:
             outcome = worker.hear()
             if outcome is None:
@@ -121,5 +142,6 @@ class Crew(Generic[R]):
     def close(self) -> None:
         """Ends all workers at once."""
         workers, self._workers = self._workers, []
+        self._answered = select.poll()
         for worker in workers:
             worker.end(kill=True)

@@ -59,9 +59,16 @@ class ChunkView:
         """Whether a field's rows lie in a column here."""
         return field in self._columns
 
-    def take(self, field: int, rows: Rows) -> npt.NDArray[Any]:
-        """Rows of a column, copied: (len(rows), *shape) of the storage dtype."""
-        return self._columns[field].take(rows)
+    def take(self, field: int, rows: Rows, out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
+        """Rows of a column, copied: (len(rows), *shape) of the storage dtype, into `out` if given.
+
+        rows: numbers that the chunk has.
+        """
+        return self._columns[field].take(rows, out)
+
+    def cell(self, field: int, row: int) -> npt.NDArray[Any]:
+        """One row of a column, (1, *shape), where it lies."""
+        return self._columns[field].cell(row)
 
     def shape(self, field: int) -> Shape | None:
         """The shape that all rows of a field share; None if it has no column here."""
@@ -69,15 +76,17 @@ class ChunkView:
 
     def payload(self, field: int, row: int) -> memoryview:
         """One row of a field that lies row by row."""
-        return self.payloads([field], row)[0]
+        group, place = self._groups[field]
+        return group.split(group.blob(row), row)[place]
 
-    def payloads(self, fields: Sequence[int], row: int) -> list[memoryview]:
-        """One row of fields that lie row by row; a blob that they share is verified once."""
-        found: dict[_GroupView, Sequence[memoryview]] = {}
+    def payloads(self, fields: Sequence[int], rows: Rows) -> list[Sequence[memoryview]]:
+        """Rows of fields that lie row by row, a list a field; a blob that fields share is
+        verified once."""
+        found: dict[_GroupView, list[Sequence[memoryview]]] = {}
         for field in fields:
             group, _ = self._groups[field]
             if group not in found:
-                found[group] = group.payloads(row)
+                found[group] = group.payloads(rows)
         return [found[group][place] for group, place in map(self._groups.__getitem__, fields)]
 
     def array(self, field: int, row: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -135,7 +144,8 @@ def array_of_blob(blob: memoryview, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
 
 class _ColumnView:
     def __init__(self, chunk: ChunkView, column: Column) -> None:
-        self._name, self._verify, self._column = chunk.name, chunk._verify, column
+        self._name, self._column = chunk.name, column
+        self._verify = chunk._verify
         self._rows = chunk.layout.rows
         self._field = chunk.layout.schema.fields[column.field].name
         data = chunk._body[column.data.offset : column.data.stop]
@@ -143,16 +153,33 @@ class _ColumnView:
         self._array = np.frombuffer(data, column.dtype).reshape(self._rows, *column.shape)
         self._sums = np_u64(chunk._body, column.sums)
         self._good = np.zeros(len(self._sums), np.bool_)
+        self._unverified = self._verify and len(self._sums) > 0
         self.shape = column.shape
         self.pages = len(self._sums)
 
-    def take(self, rows: Rows) -> npt.NDArray[Any]:
-        if self._verify and not self._good.all():
-            pages = np.unique(rows // self._column.page)
-            for page in pages[~self._good[pages]].tolist():
-                self.check(page)
-                self._good[page] = True
-        return np.take(self._array, rows, axis=0)
+    def take(self, rows: Rows, out: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
+        if out is not None and out.dtype != self._array.dtype:
+            raise CorruptData(
+                f"chunk {self._name}: the column {self._field!r} holds {self._array.dtype}, its "
+                f"dataset {out.dtype}; fetch or write this chunk again"
+            )
+        if self._unverified:
+            pages = rows // self._column.page
+            self._verify_pages(np.unique(pages[~self._good[pages]]).tolist())
+        # With the mode "raise" numpy would gather into memory of its own and copy from there.
+        return self._array.take(rows, axis=0, out=out, mode="clip")
+
+    def cell(self, row: int) -> npt.NDArray[Any]:
+        if self._unverified and not self._good[page := row // self._column.page]:
+            self._verify_pages([page])
+        return self._array[row : row + 1]
+
+    def _verify_pages(self, pages: Sequence[int]) -> None:
+        for page in pages:
+            self.check(page)
+            self._good[page] = True
+        if pages:
+            self._unverified = not self._good.all()
 
     def spans(self, rows: Rows) -> Spans:
         unit = self._column.page if self._verify else 1
@@ -198,17 +225,35 @@ class _GroupView:
         return start, stop
 
     def blob(self, row: int) -> memoryview:
-        start, stop = self._bounds(row)
-        with _named(self._name, row):
-            blob = self._data[start:stop]
-            if self._verify and xxh3_64_intdigest(blob) != self._sums[row]:
-                raise CorruptData(
-                    "its blob does not match its checksum; fetch or write this chunk again"
-                )
-        return blob
+        return self.blobs(np.array([row], np.int64))[0]
 
-    def payloads(self, row: int) -> Sequence[memoryview]:
-        blob = self.blob(row)
+    def blobs(self, rows: Rows) -> list[memoryview]:
+        """The blobs of rows, each against its checksum."""
+        starts, stops = self._offsets[rows].tolist(), self._offsets[rows + 1].tolist()
+        data, size, found = self._data, len(self._data), []
+        sums = self._sums[rows].tolist() if self._verify else starts
+        for n, (start, stop, wanted) in enumerate(zip(starts, stops, sums, strict=True)):
+            if not start <= stop <= size:
+                self._bounds(int(rows[n]))
+            blob = data[start:stop]
+            if self._verify and xxh3_64_intdigest(blob) != wanted:
+                with _named(self._name, int(rows[n])):
+                    raise CorruptData(
+                        "its blob does not match its checksum; fetch or write this chunk again"
+                    )
+            found.append(blob)
+        return found
+
+    def payloads(self, rows: Rows) -> list[Sequence[memoryview]]:
+        """The payloads of rows, a list for each field of the group."""
+        blobs = self.blobs(rows)
+        if not self._lengths.size:
+            return [blobs]
+        split = [self.split(blob, row) for blob, row in zip(blobs, rows.tolist(), strict=True)]
+        return list(zip(*split, strict=True)) if split else [()] * len(self.fields)
+
+    def split(self, blob: memoryview, row: int) -> Sequence[memoryview]:
+        """The payloads of a row's blob, one for each field of the group."""
         if not self._lengths.size:
             return [blob]
         with _named(self._name, row):

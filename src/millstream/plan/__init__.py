@@ -4,7 +4,7 @@ from millstream.plan.coverage import Coverage
 from millstream.plan.cursor import Cursor, restore, state
 from millstream.plan.order import Epoch, Order, default_lanes, default_window
 from millstream.plan.permute import derive, mix, permute, shuffled, unpermute
-from millstream.plan.plan import Plan, When
+from millstream.plan.plan import Plan, StepRows, When
 from millstream.plan.proof import CoverageReport, Tally
 from millstream.plan.randomness import generator, generator_for_row
 from millstream.plan.selection import Selection, split, subsample
@@ -17,6 +17,7 @@ __all__ = [
     "Order",
     "Plan",
     "Selection",
+    "StepRows",
     "Tally",
     "When",
     "default_lanes",

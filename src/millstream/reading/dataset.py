@@ -156,9 +156,9 @@ class StreamingDataset:
         if isinstance(index, slice):
             return self._several(np.arange(*index.indices(len(self)), dtype=np.int64))
         if isinstance(index, int | np.integer) and not isinstance(index, bool):
-            row = self._stream.rows_at(np.array([index], np.int64))
-            sample = next(self._stream.source.pick(row).samples())
-            return self._transforms(sample, self._row_rng(int(row[0])))
+            row = self._stream.row_at(int(index))
+            sample = self._stream.source.sample(row)
+            return self._transforms(sample, self._row_rng(row)) if self._transforms else sample
         return self._several(as_indices(index))
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:

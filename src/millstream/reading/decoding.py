@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from millstream import interop
 from millstream.errors import UsageError
 from millstream.format import Codec, Field
 from millstream.format.codecs import ArrayCodec, BlobCodec, ImageFile, Pixels
+from millstream.reading.output import Output
 from millstream.reading.reader import Array, Values
 
 Decode = str | Callable[[bytes], Any]
@@ -46,13 +47,33 @@ class Decoder:
             return self._array_values(self.codec, stored)
         return map(self._blob_decoder(self.codec), stored)
 
-    def batch(self, stored: Values) -> Array | list[Any]:
-        """All rows: one array where they are arrays of one shape, else a list."""
+    def value(self, stored: Values) -> Any:
+        """The value of a single row: the one that `values` gives, sooner."""
+        codec = self.codec
+        if self.wanted is not None or isinstance(stored, list) == isinstance(codec, ArrayCodec):
+            return next(iter(self.values(stored)))
+        if isinstance(codec, ArrayCodec):
+            return codec.values(np.asarray(stored), self.field.dtype)[0]
+        return codec.decode(cast(list[memoryview], stored)[0])
+
+    def batch(self, stored: Values, output: Output) -> Any:
+        """All rows: one array where they are arrays of one shape, else a list.
+
+        Of bytes what the output makes of them.
+        """
         if isinstance(stored, np.ndarray) and not callable(self.wanted):
             return stored.view(np.bool_) if self.field.kind == "bool" else stored
+        if self._is_bytes and isinstance(stored, list):
+            return output.blobs(cast(list[memoryview], stored))
         values = list(self.values(stored))
-        shapes = {value.shape if isinstance(value, np.ndarray) else None for value in values}
-        return np.stack(values) if len(shapes) == 1 and None not in shapes else values
+        alike = {(v.shape, v.dtype) if isinstance(v, np.ndarray) else None for v in values}
+        if len(alike) > 1 or not values or None in alike:
+            return values
+        return np.stack(values, out=output.empty((len(values), *values[0].shape), values[0].dtype))
+
+    @property
+    def _is_bytes(self) -> bool:
+        return self.wanted == "bytes" or (self.wanted is None and self.field.kind == "bytes")
 
     def _array_values(self, codec: ArrayCodec, stored: Values) -> Iterator[Any]:
         columns = (

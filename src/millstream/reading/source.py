@@ -21,9 +21,10 @@ from millstream.reading.chunks import MappedChunks
 from millstream.reading.decoding import Decode, Decoder, make_decoders
 from millstream.reading.fetching.asks import Needs
 from millstream.reading.fetching.client import FetchedStore, Following
+from millstream.reading.output import Output
 from millstream.reading.private import REQUEST_BYTES
-from millstream.reading.reader import Array, Reader, Rows, Values
-from millstream.reading.stats import ReadStats
+from millstream.reading.reader import Empty, Reader, Rows, Values
+from millstream.reading.stats import NOTHING, ReadStats
 from millstream.reading.versions import load_version
 from millstream.store import NearStore
 
@@ -90,9 +91,12 @@ class Source:
         """The rows of each chunk, int64."""
         return self.manifest.chunks.rows.astype(np.int64)
 
-    def read(self, rows: Rows) -> StoredRows:
-        """Rows by their numbers (int64, in any order, repeats allowed), read and verified."""
-        stored, taken = self._reader.read(rows, self._numbers)
+    def read(self, rows: Rows, empty: Empty = np.empty) -> StoredRows:
+        """Rows by their numbers (int64, in any order, repeats allowed), read and verified.
+
+        empty: makes the columns. Raises RowOutOfRange.
+        """
+        stored, taken = self._reader.read(rows, self._numbers, empty)
         return StoredRows(self, stored, taken)
 
     def pick(self, rows: Rows) -> StoredRows:
@@ -100,10 +104,16 @@ class Source:
         stored, taken = self._picker.read(rows, self._numbers)
         return StoredRows(self, stored, taken)
 
+    def sample(self, row: int) -> Any:
+        """One sample, by the number of a row that the version has."""
+        stored = self._picker.read_one(row, self._numbers)
+        pairs = zip(self._decoders, stored, strict=True)
+        return self._rebuild([decoder.value(values) for decoder, values in pairs])
+
     @property
     def stats(self) -> ReadStats:
         """What this process has read of a dataset that is far away, whole chunks not counted."""
-        return ReadStats() if self._cached is None else self._cached.stats
+        return NOTHING if self._cached is None else self._cached.stats
 
     def fetched(self) -> ReadStats:
         """The whole chunks of this place that this process and its workers had fetched."""
@@ -164,10 +174,11 @@ class StoredRows:
         ]
         return map(self.source.rebuild, zip(*fields, strict=True))
 
-    def columns(self) -> list[Array | list[Any]]:
+    def columns(self, output: Output) -> list[Any]:
         """The fields: an array (rows, *shape) where there is one, else a list."""
         return [
-            decoder.batch(values) for decoder, values in self.source.beside_decoders(self.stored)
+            decoder.batch(values, output)
+            for decoder, values in self.source.beside_decoders(self.stored)
         ]
 
 

@@ -28,3 +28,6 @@ class ReadStats:
     def __sub__(self, other: ReadStats) -> ReadStats:
         mine, others = asdict(self), asdict(other)
         return ReadStats(**{name: mine[name] - others[name] for name in mine})
+
+
+NOTHING = ReadStats()

@@ -6,24 +6,21 @@ Nothing here needs torch, unless the samples do: a worker that gathers columns n
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from millstream import interop
 from millstream.errors import FunctionError, MillstreamError
-from millstream.plan import Coverage, Plan
-from millstream.reading.collate import (
-    MakeTensor,
-    TensorData,
-    collate_columns,
-    collate_samples,
-    make_tensor,
-)
+from millstream.plan import Plan, StepRows
+from millstream.reading.collate import collate_columns, collate_samples
 from millstream.reading.dataset import StreamingDataset, is_plain, samples_at, stream_of
+from millstream.reading.output import Away, Here, Output
 from millstream.reading.randomness import seeded
-from millstream.reading.reader import Rows
-from millstream.reading.run import Shape, covered
+from millstream.reading.reader import Empty, Rows
+from millstream.reading.run import Shape
 from millstream.reading.stats import ReadStats
 
 CollateFn = Callable[[list[Any]], Any]
@@ -46,8 +43,16 @@ class Made:
     """A batch, which rows the reader took for it, and what that cost where the data is far away."""
 
     batch: Any
-    taken: Coverage
-    stats: ReadStats
+    taken: Rows
+    stats: ReadStats | None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The rows are counted long after the batch is gone: they must not keep its slot.
+        return _made, (self.batch, self.taken.tobytes(), self.stats)
+
+
+def _made(batch: Any, taken: bytes, stats: ReadStats | None) -> Made:
+    return Made(batch=batch, taken=np.frombuffer(taken, np.int64), stats=stats)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,29 +67,28 @@ class Maker:
     seed: int
     collate_fn: CollateFn | None
 
-    def make(self, plan: Plan, step: int, tensor: MakeTensor) -> Made:
-        """The batch of a step. FunctionError if a function of the user's raises."""
-        positions = plan.positions(step, self.rank)
-        rows = plan.epoch.rows(positions)
+    def make(self, plan: Plan, step: int, rows: Rows, output: Output) -> Made:
+        """The batch of a step, of its rows. FunctionError if a function of the user's raises."""
         source = stream_of(self.dataset).source
         before = source.stats
         if self.collate_fn is None and is_plain(self.dataset):
-            read = source.read(rows)
-            batch, taken = collate_columns(source, read.columns(), tensor), read.taken
+            read = source.read(rows, output.empty)
+            batch, taken = collate_columns(source, read.columns(output), output), read.taken
         else:
-            batch, taken = self._from_samples(plan.epoch.number, step, positions, rows, tensor)
-        stats = source.stats - before
-        return Made(batch=batch, taken=covered(positions, taken), stats=stats)
+            positions = plan.positions(step, self.rank)
+            batch, taken = self._from_samples(plan.epoch.number, step, positions, rows, output)
+        after = source.stats
+        return Made(batch=batch, taken=taken, stats=None if after is before else after - before)
 
     def _from_samples(
-        self, epoch: int, step: int, positions: Rows, rows: Rows, tensor: MakeTensor
+        self, epoch: int, step: int, positions: Rows, rows: Rows, output: Output
     ) -> tuple[Any, Rows]:
         """A batch by the user's functions, and the rows that were taken for it."""
         with seeded(self.seed, epoch, int(positions[0]), self.rank):
             try:
                 samples, taken = samples_at(self.dataset, epoch, positions, rows)
                 if self.collate_fn is None:
-                    return collate_samples(list(samples), tensor), taken
+                    return collate_samples(list(samples), output), taken
                 return self.collate_fn(list(samples)), taken
             except MillstreamError:
                 raise
@@ -104,16 +108,18 @@ def _function_error(error: Exception, epoch: int, step: int) -> FunctionError:
 class WorkerStart:
     """What travels to each worker, and is called there once with the worker's number.
 
-    settings: of the order, which the worker makes anew rather than be sent its arrays.
+    settings: of the order, which the worker makes anew rather than be sent its arrays. workers:
+    how many there are; each makes every so manyth step.
     """
 
     maker: Maker
     shape: Shape
     shuffle: bool | None
     settings: Mapping[str, Any]
+    workers: int
     init_fn: Callable[[int], None] | None
 
-    def __call__(self, number: int) -> Callable[[Step], Made]:
+    def __call__(self, number: int) -> Callable[[Step, Empty], Made]:
         if self.init_fn is not None:
             self.init_fn(number)
         return _WorkerSteps(self)
@@ -123,12 +129,12 @@ class _WorkerSteps:
     """Makes the steps that a worker is given; keeps the plan that they are of."""
 
     def __init__(self, start: WorkerStart) -> None:
-        self._maker, self._shape = start.maker, start.shape
+        self._maker, self._shape, self._stride = start.maker, start.shape, start.workers
         stream = stream_of(start.maker.dataset)
         self._order = stream.order(start.shape.ranks, start.settings, shuffle=start.shuffle)
         self._plan: Plan | None = None
 
-    def __call__(self, step: Step) -> Made:
+    def __call__(self, step: Step, empty: Empty) -> Made:
         plan = self._plan
         if plan is None or (plan.epoch.number, plan.start) != (step.epoch, step.start):
             plan = self._plan = Plan(
@@ -138,12 +144,15 @@ class _WorkerSteps:
                 drop_last=self._shape.drop_last,
                 start=step.start,
             )
-        made = self._maker.make(plan, step.number, TensorData)
+            self._rows_of = StepRows(plan, self._maker.rank, self._stride)
+        made = self._maker.make(plan, step.number, self._rows_of(step.number), Away(empty))
         if (torch := interop.loaded_torch()) is not None:
             torch.cheap_pickles()
         return made
 
 
-def make_here(maker: Maker, plan: Plan, step: int) -> Made:
-    """The batch of a step, made in the trainer's own process."""
-    return maker.make(plan, step, make_tensor)
+def make_here(maker: Maker, plan: Plan, steps: range) -> Iterator[Made]:
+    """The batches of steps, made in the trainer's own process."""
+    rows_of, here = StepRows(plan, maker.rank), Here()
+    for step in steps:
+        yield maker.make(plan, step, rows_of(step), here)

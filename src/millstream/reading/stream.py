@@ -47,7 +47,7 @@ class Stream:
     def _is_whole(self) -> bool:
         return self.subsample == 1.0
 
-    @property
+    @cached_property
     def length(self) -> int:
         """How many rows are selected, each as often as it is."""
         return self._indexed.length
@@ -66,6 +66,13 @@ class Stream:
             )
         positions = np.where(indices < 0, indices + self.length, indices)
         return positions if self._is_whole else self._indexed.rows(positions)
+
+    def row_at(self, index: int) -> int:
+        """The same of one index."""
+        length = self.length
+        if self._is_whole and -length <= index < length:
+            return index if index >= 0 else index + length
+        return int(self.rows_at(np.array([index], np.int64))[0])
 
     def indices_of(self, rows: Rows) -> list[int]:
         """An index for each row number of the version."""

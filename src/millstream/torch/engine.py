@@ -59,16 +59,16 @@ class Engine:
         """What the batches so far have cost, and the chunks that were fetched for them."""
         return self._read + self.source.fetched() - self._fetched_before
 
-    def count(self, stats: ReadStats) -> None:
+    def count(self, stats: ReadStats | None) -> None:
         """A batch that cost this was handed out."""
-        self._read += stats
+        if stats is not None:
+            self._read += stats
 
     def batches(self, run: Run, plan: Plan) -> Iterator[Made]:
         """The batches of a plan of a run; closing the iterator ends workers that are not kept."""
         steps = range(plan.steps_of(run.rank))
         if not self._workers:
-            for number in steps:
-                yield make_here(self._maker, plan, number)
+            yield from make_here(self._maker, plan, steps)
             return
         crew = self._crew(run)
         epoch, start = plan.epoch.number, plan.start
@@ -90,6 +90,7 @@ class Engine:
             shape=run.shape,
             shuffle=run.shuffle,
             settings=settings,
+            workers=self._workers,
             init_fn=self._init_fn,
         )
         crew: Crew[Made] = Crew(start, workers=self._workers, ahead=self._ahead)
