@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from millstream.errors import UnsupportedError
@@ -71,6 +72,7 @@ class TorchSide(Protocol):
         """
 
 
+@cache
 def torch() -> TorchSide:
     """The torch side of the house; raises UnsupportedError if torch is not installed."""
     try:

@@ -31,9 +31,10 @@ class Crew(Generic[R]):
     """So many workers; task n of a stream is done by worker n mod that number.
 
     begin: called once in each worker, with the worker's number, for the function that does its
-    tasks; it gets a task, and what makes arrays in the slot by which its result comes. ahead: how many tasks a worker may have done, or have to do, beyond what was asked for.
-    limit: bytes of results that may be held before they are copied; by default a quarter of the free
-    memory. Whoever makes one closes it.
+    tasks; it gets a task, and what makes arrays in the slot by which its result comes. ahead: how
+    many tasks a worker may have done, or have to do, beyond what was asked for. limit: bytes of
+    results that may be held before they are copied; by default a quarter of the free memory.
+    Whoever makes one closes it.
     """
 
     def __init__(

@@ -85,16 +85,17 @@ class Ring:
         for descriptor in descriptors:
             self._slots[number] = map_segment(descriptor, os.fstat(descriptor).st_size)
             os.close(descriptor)
-        if not spans:
-            self._free.append(number)
-            return pickle.loads(stream)
-        memory = self._memory(number, max(at + length for at, length in spans))
+        memory = self._memory(number, max((at + length for at, length in spans), default=0))
         buffers = [memory[at : at + length] for at, length in spans]
         if not len(stream):
             stream = buffers.pop()
         return pickle.loads(stream, buffers=buffers)
 
     def _memory(self, number: int, end: int) -> memoryview:
+        """The first bytes of a slot, up to `end`: where they lie, or a copy."""
+        if not end:
+            self._free.append(number)
+            return memoryview(bytearray())
         slot = self._slots[number]
         if not self._budget.has_room(len(slot)):
             self._budget.copied += 1

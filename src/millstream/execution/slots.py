@@ -129,7 +129,7 @@ def _address(array: Octets) -> int:
 
 
 def make_segment(size: int) -> int:
-    """The descriptor of so many bytes of memory that has no name; StorageError if there are none."""
+    """The descriptor of so many bytes of memory without a name; StorageError if there are none."""
     try:
         descriptor = _memory()
         try:

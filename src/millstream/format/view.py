@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -225,24 +225,31 @@ class _GroupView:
         return start, stop
 
     def blob(self, row: int) -> memoryview:
-        return self.blobs(np.array([row], np.int64))[0]
+        start, stop = self._bounds(row)
+        blob = self._data[start:stop]
+        if self._verify and xxh3_64_intdigest(blob) != self._sums[row]:
+            self._mismatch(row)
+        return blob
 
     def blobs(self, rows: Rows) -> list[memoryview]:
         """The blobs of rows, each against its checksum."""
         starts, stops = self._offsets[rows].tolist(), self._offsets[rows + 1].tolist()
-        data, size, found = self._data, len(self._data), []
         sums = self._sums[rows].tolist() if self._verify else starts
-        for n, (start, stop, wanted) in enumerate(zip(starts, stops, sums, strict=True)):
+        data, size, found = self._data, len(self._data), []
+        for row, start, stop, wanted in zip(rows.tolist(), starts, stops, sums, strict=True):
             if not start <= stop <= size:
-                self._bounds(int(rows[n]))
+                self._bounds(row)
             blob = data[start:stop]
             if self._verify and xxh3_64_intdigest(blob) != wanted:
-                with _named(self._name, int(rows[n])):
-                    raise CorruptData(
-                        "its blob does not match its checksum; fetch or write this chunk again"
-                    )
+                self._mismatch(row)
             found.append(blob)
         return found
+
+    def _mismatch(self, row: int) -> NoReturn:
+        raise CorruptData(
+            f"chunk {self._name}, row {row}: its blob does not match its checksum; fetch or write "
+            "this chunk again"
+        )
 
     def payloads(self, rows: Rows) -> list[Sequence[memoryview]]:
         """The payloads of rows, a list for each field of the group."""

@@ -47,14 +47,18 @@ class Decoder:
             return self._array_values(self.codec, stored)
         return map(self._blob_decoder(self.codec), stored)
 
-    def value(self, stored: Values) -> Any:
-        """The value of a single row: the one that `values` gives, sooner."""
-        codec = self.codec
-        if self.wanted is not None or isinstance(stored, list) == isinstance(codec, ArrayCodec):
-            return next(iter(self.values(stored)))
-        if isinstance(codec, ArrayCodec):
-            return codec.values(np.asarray(stored), self.field.dtype)[0]
-        return codec.decode(cast(list[memoryview], stored)[0])
+    def of_one(self) -> Callable[[Values], Any]:
+        """What makes the value of a single row: the one that `values` gives, sooner."""
+        codec, dtype = self.codec, self.field.dtype
+        if self.wanted is not None:
+            return lambda stored: next(iter(self.values(stored)))
+        if isinstance(codec, BlobCodec):
+            return lambda stored: codec.decode(cast(list[memoryview], stored)[0])
+        return lambda stored: (
+            codec.values(stored, dtype)[0]
+            if isinstance(stored, np.ndarray)
+            else next(iter(self.values(stored)))
+        )
 
     def batch(self, stored: Values, output: Output) -> Any:
         """All rows: one array where they are arrays of one shape, else a list.

@@ -59,6 +59,7 @@ class Source:
         self._tree, self._numbers = _select(self.schema.tree, self.schema.fields, reading.fields)
         decoders = make_decoders(self.schema.fields, codecs, reading.decode)
         self._decoders = [decoders[number] for number in self._numbers]
+        self._of_one = [decoder.of_one() for decoder in self._decoders]
         self._rebuild = rebuilder(self._tree)
         dtypes = [
             codec.storage(field.dtype) if isinstance(codec, ArrayCodec) else None
@@ -107,8 +108,8 @@ class Source:
     def sample(self, row: int) -> Any:
         """One sample, by the number of a row that the version has."""
         stored = self._picker.read_one(row, self._numbers)
-        pairs = zip(self._decoders, stored, strict=True)
-        return self._rebuild([decoder.value(values) for decoder, values in pairs])
+        pairs = zip(self._of_one, stored, strict=True)
+        return self._rebuild([value_of(values) for value_of, values in pairs])
 
     @property
     def stats(self) -> ReadStats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from millstream.reading.dataset import stream_of
 from millstream.reading.run import Run
 from millstream.reading.stats import ReadStats
 from millstream.reading.steps import Made, Maker, Step, WorkerStart, make_here
+from millstream.torch.pinning import Pinned
 
 SUPERSEDED = (
     "this iterator ended when a newer one of the same loader was made; a loader has one epoch "
@@ -64,7 +65,7 @@ class Engine:
         if stats is not None:
             self._read += stats
 
-    def batches(self, run: Run, plan: Plan) -> Iterator[Made]:
+    def batches(self, run: Run, plan: Plan) -> Generator[Made, None, None]:
         """The batches of a plan of a run; closing the iterator ends workers that are not kept."""
         steps = range(plan.steps_of(run.rank))
         if not self._workers:
@@ -111,11 +112,11 @@ class _Kept:
 class EpochIterator(Iterator[Any]):
     """The batches of the epoch that a run starts next; each is counted as it is handed out.
 
-    pin: applied to each batch, if given.
+    pin: applied to each batch by a thread, if given.
     """
 
     def __init__(self, run: Run, engine: Engine, pin: Callable[[Any], Any] | None) -> None:
-        self._run, self._engine, self._pin = run, engine, pin
+        self._run, self._engine = run, engine
         self._plan = run.start()
         self._ahead = Ahead(
             engine.source,
@@ -125,8 +126,9 @@ class EpochIterator(Iterator[Any]):
             rank=run.rank,
             ranks=self._plan.ranks,
         )
-        self._made = enumerate(made := engine.batches(run, self._plan))
-        self._close = made.close  # type: ignore[attr-defined]
+        made = engine.batches(run, self._plan)
+        self._made = made if pin is None else Pinned(made, pin)
+        self._step = 0  # the next one
         self._finished = False
         self._broken: str | None = None  # why it gives no batch any more, though some are left
 
@@ -134,8 +136,7 @@ class EpochIterator(Iterator[Any]):
         if self._broken is not None:
             raise UsageError(self._broken)
         try:
-            step, made = next(self._made)
-            batch = made.batch if self._pin is None else self._pin(made.batch)
+            made = next(self._made)
         except StopIteration:
             if not self._finished:
                 self._run.end(self._plan)
@@ -145,12 +146,13 @@ class EpochIterator(Iterator[Any]):
             # The generator is spent. Its StopIteration would look like the end of the epoch.
             self._broken = FAILED
             raise
-        self._run.deliver(self._plan, step, made.taken)
+        self._run.deliver(self._plan, self._step, made.taken)
+        self._step += 1
         self._engine.count(made.stats)
-        self._ahead.passed(self._plan.after(step + 1))
-        return batch
+        self._ahead.passed(self._plan.after(self._step))
+        return made.batch
 
     def supersede(self) -> None:
         """A newer iterator takes over: ends this one's work at once."""
         self._broken = SUPERSEDED
-        self._close()
+        self._made.close()
