@@ -190,12 +190,15 @@ class Reader:
     def _read_one(self, row: int, fields: Sequence[int]) -> list[Values]:
         chunk = int(self._ends.searchsorted(row, "right"))
         row -= int(self._ends[chunk - 1]) if chunk else 0
-        (view,) = self._chunks.views([(chunk, np.array([row], np.int64))], fields)
+        rows = np.array([row], np.int64)
+        (view,) = self._chunks.views([(chunk, rows)], fields)
+        blobs = [field for field in fields if self._dtypes[field] is None]
+        payloads = iter(view.payloads(blobs, rows) if blobs else ())
         values: list[Values] = []
         for field in fields:
             dtype = self._dtypes[field]
             if dtype is None:
-                values.append([view.payload(field, row)])
+                values.append(list(next(payloads)))
             elif view.is_column(field):
                 values.append(view.cell(field, row))
             else:
