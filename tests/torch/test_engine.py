@@ -75,6 +75,7 @@ WAYS: list[dict[str, Any]] = [
     {"num_workers": 1},
     {"num_workers": 3},
     {"num_workers": 2, "prefetch_factor": 5},
+    {"num_workers": 2, "workers": "threads"},
 ]
 
 
@@ -230,3 +231,64 @@ def test_an_error_comes_through_the_pinning_thread(folder: Path, pinned: list[st
     with pytest.raises(errors.UsageError, match="load_state_dict"):
         next(batches)
     assert not pinned
+
+
+def threads() -> set[threading.Thread]:
+    gc.collect()
+    return set(threading.enumerate())
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_threads_are_workers_of_this_process(folder: Path, persistent: bool) -> None:
+    def transform(sample: Any, rng: np.random.Generator) -> Any:
+        names.add(threading.current_thread().name)
+        return {"id": sample["id"], "n": int(rng.integers(1 << 40))}
+
+    names: set[str] = set()  # no process could add to it
+    before, state = threads(), torch.get_rng_state()
+    expected = list(loader(folder, dataset={"transform": transform}))
+    names.clear()
+    one = loader(
+        folder, dataset={"transform": transform}, num_workers=2, workers="threads",
+        persistent_workers=persistent,
+    )  # fmt: skip
+    for _ in range(2):
+        one.set_epoch(0)
+        assert all(same(*pair) for pair in zip(one, expected, strict=True))
+        assert one.coverage().exact
+        assert len(threads() - before) == (2 if persistent else 0)
+    assert names == {"millstream worker 0", "millstream worker 1"}
+    assert torch.equal(torch.get_rng_state(), state)
+    next(iter(one))  # left early
+    del one
+    assert threads() == before
+
+
+def test_errors_and_time_limits_of_threads(folder: Path) -> None:
+    before, gate = threads(), threading.Event()
+
+    def transform(sample: Any) -> Any:
+        if sample["id"] == 40:
+            raise ValueError("forty")
+        if sample["id"] == 90:
+            gate.wait()
+        return sample
+
+    def tries(**options: Any) -> ms.StreamingDataLoader:
+        dataset = ms.StreamingDataset(folder, transform=transform, fields=["id"])
+        return ms.StreamingDataLoader(
+            dataset, batch_size=10, num_workers=2, **({"workers": "threads"} | options)
+        )
+
+    with pytest.raises(errors.FunctionError, match="ValueError: forty, at epoch 0, step 4"):
+        list(tries())
+    one = tries(timeout=3)
+    late = one.state_dict() | {"position": 70}
+    one.load_state_dict(late)
+    with pytest.raises(errors.WorkerTimeout, match="epoch 0, step 2"):
+        list(one)
+    gate.set()
+    for thread in threads() - before:
+        thread.join()
+    with pytest.raises(errors.UsageError, match="'processes' or 'threads'"):
+        tries(workers="fibers")

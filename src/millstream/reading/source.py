@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -68,11 +70,14 @@ class Source:
         table = self.manifest.chunks
         self.next_up: Following | None = None  # what goes ahead of an epoch that is still to come
         self._cached: CachedChunks | None = None
+        # Leases and parts of chunks are for one thread at a time; what is mapped is for all.
+        self._lock: AbstractContextManager[Any] = nullcontext()
         if isinstance(place, FetchedStore):
             widths = [dtypes[number] for number in self._numbers]
             self._in_parts = _in_parts(table, _row_bytes(self.fields, widths))
             cache, verify = place.cache(), reading.verify
             self._cached = CachedChunks(place, table, cache, verify=verify, in_parts=self._in_parts)
+            self._lock = threading.Lock()
             self._reader = Reader(self._cached, table, dtypes)
             self._picker = Reader(self._cached.random_access, table, dtypes)
         else:
@@ -97,17 +102,20 @@ class Source:
 
         empty: makes the columns. Raises RowOutOfRange.
         """
-        stored, taken = self._reader.read(rows, self._numbers, empty)
+        with self._lock:
+            stored, taken = self._reader.read(rows, self._numbers, empty)
         return StoredRows(self, stored, taken)
 
     def pick(self, rows: Rows) -> StoredRows:
         """The same, for a row here and there: no chunk is fetched for it if a part will do."""
-        stored, taken = self._picker.read(rows, self._numbers)
+        with self._lock:
+            stored, taken = self._picker.read(rows, self._numbers)
         return StoredRows(self, stored, taken)
 
     def sample(self, row: int) -> Any:
         """One sample, by the number of a row that the version has."""
-        stored = self._picker.read_one(row, self._numbers)
+        with self._lock:
+            stored = self._picker.read_one(row, self._numbers)
         pairs = zip(self._of_one, stored, strict=True)
         return self._rebuild([value_of(values) for value_of, values in pairs])
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,13 +60,15 @@ def _made(batch: Any, taken: bytes, stats: ReadStats | None) -> Made:
 class Maker:
     """Makes batches of a rank's steps, the same in any process.
 
-    seed: of the random states that the user's functions find.
+    seed: of the random states that the user's functions find. alone: whether no other thread of
+    this process makes batches: else these states are left alone, and costs are not told apart.
     """
 
     dataset: StreamingDataset
     rank: int
     seed: int
     collate_fn: CollateFn | None
+    alone: bool = True
 
     def make(self, plan: Plan, step: int, rows: Rows, output: Output) -> Made:
         """The batch of a step, of its rows. FunctionError if a function of the user's raises."""
@@ -78,13 +81,15 @@ class Maker:
             positions = plan.positions(step, self.rank)
             batch, taken = self._from_samples(plan.epoch.number, step, positions, rows, output)
         after = source.stats
-        return Made(batch=batch, taken=taken, stats=None if after is before else after - before)
+        stats = after - before if self.alone and after is not before else None
+        return Made(batch=batch, taken=taken, stats=stats)
 
     def _from_samples(
         self, epoch: int, step: int, positions: Rows, rows: Rows, output: Output
     ) -> tuple[Any, Rows]:
         """A batch by the user's functions, and the rows that were taken for it."""
-        with seeded(self.seed, epoch, int(positions[0]), self.rank):
+        key = self.seed, epoch, int(positions[0]), self.rank
+        with seeded(*key) if self.alone else nullcontext():
             try:
                 samples, taken = samples_at(self.dataset, epoch, positions, rows)
                 if self.collate_fn is None:
@@ -120,6 +125,23 @@ class WorkerStart:
     init_fn: Callable[[int], None] | None
 
     def __call__(self, number: int) -> Callable[[Step, Empty], Made]:
+        """The work of a process: its batches lie in the arrays that `Empty` makes."""
+        steps = self._begin(number)
+
+        def work(step: Step, empty: Empty) -> Made:
+            made = steps.make(step, Away(empty))
+            if (torch := interop.loaded_torch()) is not None:
+                torch.cheap_pickles()
+            return made
+
+        return work
+
+    def in_thread(self, number: int) -> Callable[[Step], Made]:
+        """The work of a thread of the trainer's process."""
+        steps = self._begin(number)
+        return lambda step: steps.make(step, Here())
+
+    def _begin(self, number: int) -> _WorkerSteps:
         if self.init_fn is not None:
             self.init_fn(number)
         return _WorkerSteps(self)
@@ -134,7 +156,8 @@ class _WorkerSteps:
         self._order = stream.order(start.shape.ranks, start.settings, shuffle=start.shuffle)
         self._plan: Plan | None = None
 
-    def __call__(self, step: Step, empty: Empty) -> Made:
+    def make(self, step: Step, output: Output) -> Made:
+        """The batch of a step."""
         plan = self._plan
         if plan is None or (plan.epoch.number, plan.start) != (step.epoch, step.start):
             plan = self._plan = Plan(
@@ -145,10 +168,7 @@ class _WorkerSteps:
                 start=step.start,
             )
             self._rows_of = StepRows(plan, self._maker.rank, self._stride)
-        made = self._maker.make(plan, step.number, self._rows_of(step.number), Away(empty))
-        if (torch := interop.loaded_torch()) is not None:
-            torch.cheap_pickles()
-        return made
+        return self._maker.make(plan, step.number, self._rows_of(step.number), output)
 
 
 def make_here(maker: Maker, plan: Plan, steps: range) -> Iterator[Made]:

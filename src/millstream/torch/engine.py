@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from millstream.errors import UsageError
-from millstream.execution import Crew
+from millstream.execution import Crew, Ordered, Threads
 from millstream.plan import Plan
 from millstream.reading.ahead import Ahead
 from millstream.reading.dataset import stream_of
 from millstream.reading.run import Run
-from millstream.reading.stats import ReadStats
+from millstream.reading.stats import NOTHING, ReadStats
 from millstream.reading.steps import Made, Maker, Step, WorkerStart, make_here
 from millstream.torch.pinning import Pinned
 
@@ -31,7 +31,8 @@ FAILED = (
 class Engine:
     """Makes the batches of a plan, in order, with so many workers, ahead batches each.
 
-    persistent: whether workers outlive an epoch. They end with the engine at the latest.
+    persistent: whether workers outlive an epoch. They end with the engine at the latest. threads:
+    whether they are threads, not processes.
     """
 
     def __init__(
@@ -41,14 +42,17 @@ class Engine:
         workers: int,
         ahead: int,
         persistent: bool,
+        threads: bool,
         timeout: float | None,
         init_fn: Callable[[int], None] | None,
     ) -> None:
         self._maker, self._workers, self._ahead = maker, workers, ahead
+        self._threads = threads
         self._persistent, self._timeout, self._init_fn = persistent, timeout, init_fn
         self.source = stream_of(maker.dataset).source
         self._read = ReadStats()  # of all batches that were handed out
         self._fetched_before = self.source.fetched()
+        self._read_before = self.source.stats
         self._kept: _Kept | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -58,7 +62,8 @@ class Engine:
     @property
     def stats(self) -> ReadStats:
         """What the batches so far have cost, and the chunks that were fetched for them."""
-        return self._read + self.source.fetched() - self._fetched_before
+        here = NOTHING if self._maker.alone else self.source.stats - self._read_before
+        return self._read + here + self.source.fetched() - self._fetched_before
 
     def count(self, stats: ReadStats | None) -> None:
         """A batch that cost this was handed out."""
@@ -80,7 +85,7 @@ class Engine:
             if not self._persistent:
                 crew.close()
 
-    def _crew(self, run: Run) -> Crew[Made]:
+    def _crew(self, run: Run) -> Ordered[Made]:
         settings = run.order.settings()
         if self._kept is not None:
             if self._kept.crew.usable and self._kept.settings == settings:
@@ -94,7 +99,8 @@ class Engine:
             workers=self._workers,
             init_fn=self._init_fn,
         )
-        crew: Crew[Made] = Crew(start, workers=self._workers, ahead=self._ahead)
+        size = {"workers": self._workers, "ahead": self._ahead}
+        crew = Threads(start.in_thread, **size) if self._threads else Crew(start, **size)
         if self._persistent:
             self._kept = _Kept(settings, crew, weakref.finalize(self, crew.close))
         return crew
@@ -105,7 +111,7 @@ class _Kept:
     """Workers that outlive an epoch: the order they know, and what ends them."""
 
     settings: dict[str, Any]
-    crew: Crew[Made]
+    crew: Ordered[Made]
     close: weakref.finalize[[], Engine]
 
 

@@ -6,7 +6,7 @@ import logging
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.utils.data import DataLoader, default_collate
@@ -54,6 +54,8 @@ class StreamingDataLoader(DataLoader[Any]):
             the random states that functions find. The order is the dataset's.
         prefetch_factor: Batches that each worker makes ahead; 2 by default.
         persistent_workers: Whether workers are kept from one epoch to the next.
+        workers: "processes", or "threads" of this process: they start at once and share everything,
+            for functions that let go of the interpreter's lock. See docs/loading.md.
         rank, ranks: This process among those that train; found from torch.distributed or the
             launcher if not given.
 
@@ -90,11 +92,13 @@ class StreamingDataLoader(DataLoader[Any]):
         persistent_workers: bool = False,
         pin_memory_device: str = "",
         in_order: bool = True,
+        workers: Literal["processes", "threads"] = "processes",
         rank: int | None = None,
         ranks: int | None = None,
     ) -> None:
         _refuse_samplers(sampler, batch_sampler)
         _check(dataset, batch_size, num_workers, prefetch_factor, persistent_workers, timeout)
+        threads = _are_threads(workers) and num_workers > 0
         _warn_of_what_does_nothing(multiprocessing_context, in_order)
         drops = _agreed("drop_last", dataset.drop_last, drop_last)
         self._found = _rank_of(rank, ranks)
@@ -111,8 +115,10 @@ class StreamingDataLoader(DataLoader[Any]):
                 rank=self._found.rank,
                 seed=dataset.seed if generator is None else generator.initial_seed(),
                 collate_fn=collate_fn,
+                alone=not threads,
             ),
             workers=num_workers,
+            threads=threads,
             ahead=2 if prefetch_factor is None else prefetch_factor,
             persistent=persistent_workers,
             timeout=timeout or None,
@@ -236,6 +242,12 @@ def _check(
         raise UsageError(f"prefetch_factor is {prefetch_factor!r}, expected a number from 1")
     if not num_workers and (prefetch_factor is not None or persistent_workers):
         raise UsageError("prefetch_factor and persistent_workers are for num_workers from 1")
+
+
+def _are_threads(workers: object) -> bool:
+    if workers not in ("processes", "threads"):
+        raise UsageError(f"workers is {workers!r}, expected 'processes' or 'threads'")
+    return workers == "threads"
 
 
 def _warn_of_what_does_nothing(multiprocessing_context: object, in_order: bool) -> None:
