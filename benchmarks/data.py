@@ -1,4 +1,4 @@
-"""What every library gets to write: photographs, tokens, small samples. Made once, always the same."""
+"""What every library gets to write: photographs, tokens, small samples; always the same."""
 
 from __future__ import annotations
 

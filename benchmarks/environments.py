@@ -28,7 +28,7 @@ TORCHVISION = {
     "torchvision/__init__.py": "",
     "torchvision/datasets.py": "class VisionDataset:\n    pass\n",
     "torchvision/transforms/__init__.py": "",
-    "torchvision/transforms/functional.py": "def to_tensor(image):\n    raise NotImplementedError\n",
+    "torchvision/transforms/functional.py": "def to_tensor(image):\n    raise TypeError\n",
 }
 
 

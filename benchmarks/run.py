@@ -22,7 +22,7 @@ import data
 from machine import machine
 from peers import PEERS, Peer, peer
 from process import run_trial
-from remote import Remote
+from s3 import Remote
 from workloads import SCALES, WRITERS, Scale, Step, Workload, chosen
 
 TIMEOUT = {"quick": 120.0, "full": 900.0}

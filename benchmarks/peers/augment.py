@@ -1,4 +1,4 @@
-"""The transform of W3 in Pillow: decode, RandomResizedCrop(224), flip; one for all that have none."""
+"""The transform of W3 in Pillow: decode, RandomResizedCrop(224), flip."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ import grain
 import numpy as np
 from absl import flags
 from array_record.python.array_record_module import ArrayRecordWriter
-from data import BLOCK, CHUNK_BYTES, Photo, shares, small
 
+from data import BLOCK, CHUNK_BYTES, Photo, shares, small
 from peers import in_processes
 from peers.augment import augment
 

@@ -13,9 +13,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import datasets as hf
 import numpy as np
 import torch
-from data import BLOCK, Photo, shares, small, small_columns
 from torch.utils.data import DataLoader
 
+from data import BLOCK, Photo, shares, small, small_columns
 from peers.augment import augment
 
 SHARD = "64MB"

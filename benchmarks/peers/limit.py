@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from trials.bucket import Bucket
 
 from peers import Skip
 from peers.augment import cropped, random_box
+from trials.bucket import Bucket
 
 GETS = 8
 Index = npt.NDArray[np.int64]

@@ -14,10 +14,10 @@ import litdata as ld
 import litdata.streaming.downloader
 import numpy as np
 import torch
-from data import BLOCK, CHUNK_BYTES, Photo, documents, small
-from trials.bucket import Bucket
 
+from data import BLOCK, CHUNK_BYTES, Photo, documents, small
 from peers.augment import augment
+from trials.bucket import Bucket
 
 # Its S3 client refuses plain http otherwise, and has no option for it.
 litdata.streaming.downloader._OBSTORE_CLIENT_OPTIONS["allow_http"] = True

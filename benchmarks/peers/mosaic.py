@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from data import BLOCK, CHUNK_BYTES, Photo, shares, small
 from streaming import MDSWriter, StreamingDataLoader, StreamingDataset
 from streaming.base.util import clean_stale_shared_memory, merge_index
-from trials.bucket import Bucket
 
+from data import BLOCK, CHUNK_BYTES, Photo, shares, small
 from peers import in_processes
 from peers.augment import augment
+from trials.bucket import Bucket
 
 Columns = dict[str, str]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from data import CHUNK_BYTES, Photo, shares, small, small_columns
 from torch.utils.data import DataLoader, Dataset
 
+from data import CHUNK_BYTES, Photo, shares, small, small_columns
 from peers import in_processes
 from peers.augment import augment
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 import webdataset as wds
-from data import BLOCK, CHUNK_BYTES, Photo, shares, small
 from torch.utils.data import default_collate
-from trials.bucket import Bucket
 
+from data import BLOCK, CHUNK_BYTES, Photo, shares, small
 from peers import in_processes
 from peers.augment import augment
+from trials.bucket import Bucket
 
 BUFFER = 1000
 SHARDS = 1000  # more than there are: all of them are shuffled

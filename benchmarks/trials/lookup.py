@@ -8,8 +8,9 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import data
 import numpy as np
+
+import data
 from trials.meter import Meter
 from trials.streaming import Wrong, warm
 from trials.trial import Trial
@@ -55,14 +56,18 @@ def _looked_up(trial: Trial) -> tuple[list[int], list[Any], dict[str, Any]]:
             seconds.append(time.perf_counter() - began)
             samples.append(sample)
     microseconds = 1e6 * np.array(seconds)
-    return rows, samples, {
-        **meter.figures(len(rows)),
-        "open_seconds": opened,
-        "mean_us": float(microseconds.mean()),
-        "median_us": float(np.median(microseconds)),
-        "p99_us": float(np.percentile(microseconds, 99)),
-        "checked": "every sample",
-    }
+    return (
+        rows,
+        samples,
+        {
+            **meter.figures(len(rows)),
+            "open_seconds": opened,
+            "mean_us": float(microseconds.mean()),
+            "median_us": float(np.median(microseconds)),
+            "p99_us": float(np.percentile(microseconds, 99)),
+            "checked": "every sample",
+        },
+    )
 
 
 def remote(trial: Trial) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import numpy as np
+
 from trials.meter import Meter
 from trials.trial import Trial
 

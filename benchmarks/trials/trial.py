@@ -16,7 +16,8 @@ class Trial:
     """One run of one workload.
 
     method: of the driver, see peers/__init__.py. place: where the library's data of that kind
-    lies, or will. bucket, prefix, cache: for remote data. state: the file that an interrupted run leaves.
+    lies, or will. bucket, prefix, cache: for remote data. state: the file that an interrupted run
+    leaves. chunks: of an index.
     """
 
     driver: Any
