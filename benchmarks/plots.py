@@ -13,7 +13,7 @@ from matplotlib import pyplot
 if TYPE_CHECKING:
     from report import Outcome
 
-COLOURS = {"ours": "#0b6e4f", "ours, torch's loader": "#7fb69e", "plain": "#bbbbbb"}
+COLOURS = {"ours": "#0b6e4f", "ours+torch": "#7fb69e", "plain": "#bbbbbb"}
 OTHERS, LIMIT = "#4a6fa5", "#dddddd"
 WIDE = 50  # the largest ratio of two bars that a linear axis can show
 

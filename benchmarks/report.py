@@ -27,7 +27,7 @@ UNITS = {
     "bytes": "bytes",
     "files": "files",
     "first_batch_seconds": "first batch, s",
-    "first_epoch_rate": "first epoch, a second",
+    "later_rate": "later epochs",
     "open_seconds": "open, s",
     "extra_mb": "extra MB",
     "lost": "lost",

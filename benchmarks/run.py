@@ -76,7 +76,8 @@ class Bench:
     def _trial(self, one: Peer, workload: Workload) -> dict[str, Any]:
         """What has to be there first, and then what is measured."""
         if not workload.writes and not self._data(one, workload.kind).exists():
-            made = self._step(one, workload, WRITERS[workload.kind])
+            writer = peer(one.reads or one.name)
+            made = self._step(writer, workload, WRITERS[workload.kind])
             if "rate" not in made:
                 return {"failed": f"no data: {made}"}
         if workload.remote:
@@ -122,7 +123,7 @@ class Bench:
         return f"{one.data}/images"
 
     def _cache(self, one: Peer) -> Path:
-        return self._place / "cache" / one.name.replace(" ", "-")
+        return self._place / "cache" / one.name
 
     def _save(self) -> None:
         self._report.write_text(json.dumps(self.found, indent=1))

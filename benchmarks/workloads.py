@@ -85,7 +85,7 @@ class Workload:
 
 
 WRITTEN = ("cpu_us", "peak_mb", "bytes", "files")
-STREAMED = ("cpu_us", "peak_mb", "first_batch_seconds", "first_epoch_rate")
+STREAMED = ("cpu_us", "peak_mb", "first_batch_seconds", "later_rate")
 
 
 def index_workload(chunks: int) -> Workload:

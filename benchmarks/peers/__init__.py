@@ -67,7 +67,7 @@ OURS = "ours"
 PEERS = [
     Peer(name=OURS, module="ours", package="millstream", compared=False),
     # Our dataset in torch's own DataLoader: what a user has who keeps that one.
-    Peer(name="ours, torch's loader", module="ours_plain", reads=OURS, compared=False),
+    Peer(name="ours+torch", module="ours_plain", reads=OURS, compared=False),
     Peer(name="litdata", module="litdata", package="litdata"),
     Peer(name="litdata+pyarrow", module="litdata", environment="arrow", package="litdata"),
     Peer(name="mosaic", module="mosaic", environment="mosaic", package="mosaicml-streaming"),

@@ -68,24 +68,24 @@ def stream(
                     break
             else:
                 epoch.whole = True
+    later = [epoch for epoch in epochs[1:] if epoch.whole]
     figures = {
         **meter.figures(sum(epoch.count for epoch in epochs)),
         "open_seconds": opened - began,
         "first_batch_seconds": epochs[0].first - epochs[0].began,
-        "rate": _steady(epochs),
-        "first_epoch_rate": epochs[0].count / (epochs[0].ended - epochs[0].began),
-        "with_opening_rate": epochs[0].count / (epochs[0].ended - began),
+        "rate": rate(epochs),
+        "later_rate": rate(later) if later else None,
     }
     return figures, epochs
 
 
-def _steady(epochs: list[Epoch]) -> float:
-    """Samples a second from the first batch of each epoch on; that batch is not counted."""
-    count = sum(epoch.count - len(epoch.taken[0]) for epoch in epochs)
-    seconds = sum(epoch.ended - epoch.first for epoch in epochs)
-    if count:
-        return count / seconds
-    return epochs[0].count / (epochs[0].ended - epochs[0].began)  # one batch an epoch
+def rate(epochs: list[Epoch]) -> float:
+    """Samples a second, from the moment when each epoch was asked for.
+
+    Not from its first batch on: what is made ahead of that would count, but not its time.
+    """
+    seconds = sum(epoch.ended - epoch.began for epoch in epochs)
+    return sum(epoch.count for epoch in epochs) / seconds
 
 
 # What is taken of a batch while the clock runs -------------------------------------------------
@@ -197,8 +197,8 @@ def tokens(trial: Trial) -> dict[str, Any]:
         trial.scale.seconds,
     )
     checked = check_blocks(epochs, trial.scale.tokens)
-    for name in ("rate", "first_epoch_rate", "with_opening_rate"):
-        found[name] *= data.BLOCK
+    found["rate"] *= data.BLOCK
+    found["later_rate"] = found["later_rate"] and found["later_rate"] * data.BLOCK
     return {**found, "cpu_us": found["cpu_us"] / data.BLOCK, **checked}
 
 
@@ -215,7 +215,8 @@ def small(trial: Trial) -> dict[str, Any]:
 def remote_cold(trial: Trial) -> dict[str, Any]:
     """One epoch into an empty cache; its rate has the opening and the first batch in it."""
     found = _remote(trial, seconds=None)
-    return {**found, "rate": found["with_opening_rate"]}
+    seconds = found["open_seconds"] + trial.scale.images / found["rate"]
+    return {**found, "rate": trial.scale.images / seconds}
 
 
 def remote_cached(trial: Trial) -> dict[str, Any]:
