@@ -76,7 +76,7 @@ class Line:
 
     @property
     def busy(self) -> float:
-        return max((trial.get("other_cpu", 0.0) for trial in self.trials), default=0.0)
+        return max((trial.get("other_cpu") or 0.0 for trial in self.trials), default=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 A method that a class lacks is a workload that is left out, and so is one that raises Skip. What
 the methods are given, and what they must give (`photos` are data.Photo):
 
+    import_for(method)                 imports what is not yet, before the clock runs
     write_images(photos, place, workers)             samples {"image": JPEG bytes, "label": int}
     write_tokens(file, count, place, workers)        a flat file of uint16, whole
     write_small(count, place, workers, chunk_bytes)  data.small(i) for i in range(count)
@@ -15,7 +16,7 @@ the methods are given, and what they must give (`photos` are data.Photo):
     remote_images(bucket, place, cache, batch, workers)  as images; place: the prefix
     remote_rows(bucket, place, cache)  as image_rows
     make_index(images, place, chunks)  an index like that of `images`, but with so many chunks
-    open_index(place)                  opens it; returns the number of samples
+    open_index(place)                  opens it; has a len()
     resumable(place, batch, workers)   as small, and its order can be had again
     state(loader, iterator)            where it stands, as something that pickles
     resume(loader, state)              an iterable of the rest

@@ -111,8 +111,8 @@ class Driver:
         place.mkdir(parents=True)
         (place / "index.json").write_text(json.dumps(index))
 
-    def open_index(self, place: Path) -> int:
-        return len(ld.StreamingDataset(str(place)))
+    def open_index(self, place: Path) -> Any:
+        return ld.StreamingDataset(str(place))
 
     def resumable(self, place: Path, batch: int, workers: int) -> Any:
         return ld.StreamingDataLoader(_dataset(place), batch_size=batch, num_workers=workers)

@@ -43,6 +43,12 @@ def tokens_loader(*arguments: Any) -> Any:
 class Driver:
     """See peers/__init__.py."""
 
+    def import_for(self, method: str) -> None:
+        """Our names are loaded at first use, and only the loader brings torch."""
+        names = ["optimize"] if method.startswith("write") else ["StreamingDataLoader"]
+        for name in [*names, "StreamingDataset"]:
+            getattr(ms, name)
+
     def write_images(self, photos: list[Photo], place: Path, workers: int) -> None:
         inputs = [(photo.path, photo.label) for photo in photos]
         ms.optimize(
@@ -131,8 +137,8 @@ class Driver:
         (place / version).write_bytes(manifest.to_bytes())
         (place / "latest").write_text("1")
 
-    def open_index(self, place: Path) -> int:
-        return len(ms.StreamingDataset(place))
+    def open_index(self, place: Path) -> Any:
+        return ms.StreamingDataset(place)
 
     def resumable(self, place: Path, batch: int, workers: int) -> Any:
         return self.small(place, batch, workers)

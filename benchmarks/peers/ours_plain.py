@@ -15,6 +15,7 @@ class Driver:
     def __init__(self) -> None:
         driver = ours.Driver()
         driver.loader = self.loader
+        self.import_for = driver.import_for
         self.images, self.pixels = driver.images, driver.pixels
         self.tokens, self.small = driver.tokens, driver.small
         self.remote_images = driver.remote_images

@@ -48,6 +48,8 @@ def main(order: dict[str, Any]) -> dict[str, Any]:
         state=Path(order["state"]) if order.get("state") else None,
         chunks=order.get("chunks", 0),
     )
+    if hasattr(driver, "import_for"):
+        driver.import_for(order["method"])
     module, _, function = order["run"].partition(":")
     gc.collect()
     try:

@@ -10,6 +10,8 @@ from typing import Any, Self
 
 import psutil
 
+LONG_ENOUGH = 0.2  # seconds: the kernel counts CPU time by the hundredth
+
 
 class Meter:
     """Measures a `with` block; figures() afterwards.
@@ -17,6 +19,8 @@ class Meter:
     CPU seconds are those of this process, its descendants, and the descendants that have ended
     and were waited for.
     """
+
+    other_cpu: float | None
 
     def __enter__(self) -> Self:
         self._busy, self._cpu = busy_seconds(), tree_seconds()
@@ -31,15 +35,19 @@ class Meter:
     ) -> None:
         self.wall = time.perf_counter() - self._began
         self.cpu = tree_seconds() - self._cpu
-        others = busy_seconds() - self._busy - self.cpu
-        self.other_cpu = max(0.0, others / self.wall / (os.cpu_count() or 1))
+        others = (busy_seconds() - self._busy - self.cpu) / self.wall / (os.cpu_count() or 1)
+        self.other_cpu = min(max(0.0, others), 1.0) if self.wall > LONG_ENOUGH else None
 
     def figures(self, items: int) -> dict[str, Any]:
-        """other_cpu: the part of all cores. items: what the CPU time is divided by."""
+        """other_cpu: the part of all cores. items: what the CPU time is divided by.
+
+        What is too short for the kernel's clock is None.
+        """
+        known = self.wall > LONG_ENOUGH
         return {
             "seconds": self.wall,
             "cpu_seconds": self.cpu,
-            "cpu_us": 1e6 * self.cpu / items,
+            "cpu_us": 1e6 * self.cpu / items if known else None,
             "other_cpu": self.other_cpu,
         }
 
