@@ -27,6 +27,8 @@ PREAMBLE = struct.Struct("<8sHHIQQQ16s")  # and then its checksum
 HEAD_BYTES = PREAMBLE.size + 8
 PAGE_BYTES = 65_536
 MIN_PAGE_BYTES = 4_096
+# Half a page of a column: some tokens in a row touch two of them that they do not fill.
+TOKEN_PAGE_BYTES = 32_768
 MAX_ROWS = (1 << 32) - 1
 MAX_HEADER_BYTES = 1 << 26
 
@@ -83,7 +85,9 @@ class BlobGroup:
 class TokenColumn:
     """A field of one long 1-D array: the rows' arrays end to end.
 
-    offsets: rows + 1 u64, in elements. page: how many bytes one checksum covers.
+    offsets: rows + 1 u64, in elements. page: how many bytes one checksum covers. sums: a u64 for
+    the offsets and one a page. joins: whether the first row goes on with the last one of the
+    chunk before.
     """
 
     field: int
@@ -92,6 +96,12 @@ class TokenColumn:
     offsets: Span
     sums: Span
     data: Span
+    joins: bool = False
+
+    @property
+    def count(self) -> int:
+        """The number of elements."""
+        return self.data.length // np.dtype(self.dtype).itemsize
 
 
 Filter = Mapping[str, object]
@@ -143,6 +153,8 @@ class Layout:
         return text.ljust(_aligned(HEAD_BYTES + len(text)) - HEAD_BYTES)
 
     def _to_json(self) -> dict[str, object]:
+        # What a chunk does not have is not named, so other chunks know nothing of tokens.
+        tokens = {"tokens": [_token_json(column) for column in self.tokens]} if self.tokens else {}
         return {
             "schema": self.schema.to_json(),
             "columns": [
@@ -165,6 +177,7 @@ class Layout:
                 }
                 for group in self.groups
             ],
+            **tokens,
         }
 
     def spans(self) -> Iterator[Span]:
@@ -173,8 +186,15 @@ class Layout:
             yield column.sums
         for group in self.groups:
             yield from (group.offsets, group.sums)
+        for some in self.tokens:
+            yield from (some.offsets, some.sums)
         yield from (column.data for column in self.columns)
         yield from (group.data for group in self.groups)
+        yield from (some.data for some in self.tokens)
+
+    def count_tokens(self) -> int | None:
+        """The tokens of all token fields; None if there is no such field."""
+        return sum(column.count for column in self.tokens) if self.tokens else None
 
     @property
     def body_bytes(self) -> int:
@@ -186,6 +206,7 @@ class Layout:
         """How much of the body the checksums and offsets take; they come first."""
         tables = [column.sums.stop for column in self.columns]
         tables += [group.sums.stop for group in self.groups]
+        tables += [some.sums.stop for some in self.tokens]
         return max(tables, default=0)
 
     def lead(self) -> int:
@@ -203,11 +224,13 @@ def lay_out(
     rows: int,
     columns: Mapping[int, tuple[str, Shape]],
     groups: Sequence[tuple[tuple[int, ...], int]],
+    tokens: Mapping[int, tuple[str, int]] | None = None,
 ) -> Layout:
     """The layout of a chunk.
 
     columns: by field number, the storage dtype and the shape of its rows. groups: the fields of
-    each blob group and the bytes of all its blobs.
+    each blob group and the bytes of all its blobs. tokens: by field number, the storage dtype and
+    how many tokens all rows have.
     """
     place = _Place()
     budget = max(MIN_PAGE_BYTES, PAGE_BYTES >> max(len(columns) - 1, 0).bit_length())
@@ -215,6 +238,9 @@ def lay_out(
     pages = {field: max(1, budget // max(size, 1)) for field, size in items.items()}
     sums = {f: place.take(8 * -(-rows // page) if items[f] else 0) for f, page in pages.items()}
     tables = [(place.take(8 * (rows + 1)), place.take(8 * rows)) for _ in groups]
+    runs = {f: count * np.dtype(dtype).itemsize for f, (dtype, count) in (tokens or {}).items()}
+    ends = {f: place.take(8 * (rows + 1)) for f in runs}
+    run_sums = {f: place.take(8 + 8 * -(-n // TOKEN_PAGE_BYTES)) for f, n in runs.items()}
     data = {field: place.take(rows * size) for field, size in items.items()}
     blobs = [place.take(length) for _, length in groups]
     return Layout(
@@ -234,6 +260,17 @@ def lay_out(
         groups=tuple(
             BlobGroup(fields=fields, offsets=offsets, sums=group_sums, data=blob)
             for (fields, _), (offsets, group_sums), blob in zip(groups, tables, blobs, strict=True)
+        ),
+        tokens=tuple(
+            TokenColumn(
+                field=field,
+                dtype=dtype,
+                page=TOKEN_PAGE_BYTES,
+                offsets=ends[field],
+                sums=run_sums[field],
+                data=place.take(runs[field]),
+            )
+            for field, (dtype, _) in (tokens or {}).items()
         ),
     )
 
@@ -269,6 +306,18 @@ class _Place:
         start = _aligned(self._end) if length else self._end
         self._end = start + length
         return Span(start, length)
+
+
+def _token_json(column: TokenColumn) -> dict[str, object]:
+    return {
+        "field": column.field,
+        "dtype": column.dtype,
+        "page": column.page,
+        "offsets": _pair(column.offsets),
+        "sums": _pair(column.sums),
+        "data": _pair(column.data),
+        "joins": column.joins,
+    }
 
 
 def _pair(span: Span) -> list[int]:
