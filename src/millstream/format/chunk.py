@@ -12,8 +12,9 @@ from blake3 import blake3
 from xxhash import xxh3_64_intdigest
 
 from millstream.format.codecs import Shape
-from millstream.format.layout import Column, Identity, Layout, Span, lay_out, preamble
+from millstream.format.layout import Column, Identity, Layout, Span, preamble
 from millstream.format.part import Arrays, Blobs, Bytes, Part
+from millstream.format.placing import lay_out
 from millstream.format.schema import Schema
 from millstream.format.tokens import Tokens, goes_on, token_offsets, token_sums
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -26,9 +26,6 @@ ALIGN = 64
 PREAMBLE = struct.Struct("<8sHHIQQQ16s")  # and then its checksum
 HEAD_BYTES = PREAMBLE.size + 8
 PAGE_BYTES = 65_536
-MIN_PAGE_BYTES = 4_096
-# Half a page of a column: some tokens in a row touch two of them that they do not fill.
-TOKEN_PAGE_BYTES = 32_768
 MAX_ROWS = (1 << 32) - 1
 MAX_HEADER_BYTES = 1 << 26
 
@@ -150,7 +147,7 @@ class Layout:
     def header(self) -> bytes:
         """The JSON header, padded with spaces so that the body starts aligned."""
         text = json.dumps(self._to_json(), separators=(",", ":")).encode()
-        return text.ljust(_aligned(HEAD_BYTES + len(text)) - HEAD_BYTES)
+        return text.ljust(aligned(HEAD_BYTES + len(text)) - HEAD_BYTES)
 
     def _to_json(self) -> dict[str, object]:
         # What a chunk does not have is not named, so other chunks know nothing of tokens.
@@ -219,62 +216,6 @@ class Layout:
         return start + (columns if start + columns <= PAGE_BYTES else tables)
 
 
-def lay_out(
-    schema: Schema,
-    rows: int,
-    columns: Mapping[int, tuple[str, Shape]],
-    groups: Sequence[tuple[tuple[int, ...], int]],
-    tokens: Mapping[int, tuple[str, int]] | None = None,
-) -> Layout:
-    """The layout of a chunk.
-
-    columns: by field number, the storage dtype and the shape of its rows. groups: the fields of
-    each blob group and the bytes of all its blobs. tokens: by field number, the storage dtype and
-    how many tokens all rows have.
-    """
-    place = _Place()
-    budget = max(MIN_PAGE_BYTES, PAGE_BYTES >> max(len(columns) - 1, 0).bit_length())
-    items = {f: np.dtype(dtype).itemsize * prod(shape) for f, (dtype, shape) in columns.items()}
-    pages = {field: max(1, budget // max(size, 1)) for field, size in items.items()}
-    sums = {f: place.take(8 * -(-rows // page) if items[f] else 0) for f, page in pages.items()}
-    tables = [(place.take(8 * (rows + 1)), place.take(8 * rows)) for _ in groups]
-    runs = {f: count * np.dtype(dtype).itemsize for f, (dtype, count) in (tokens or {}).items()}
-    ends = {f: place.take(8 * (rows + 1)) for f in runs}
-    run_sums = {f: place.take(8 + 8 * -(-n // TOKEN_PAGE_BYTES)) for f, n in runs.items()}
-    data = {field: place.take(rows * size) for field, size in items.items()}
-    blobs = [place.take(length) for _, length in groups]
-    return Layout(
-        schema=schema,
-        rows=rows,
-        columns=tuple(
-            Column(
-                field=field,
-                dtype=dtype,
-                shape=shape,
-                page=pages[field],
-                sums=sums[field],
-                data=data[field],
-            )
-            for field, (dtype, shape) in columns.items()
-        ),
-        groups=tuple(
-            BlobGroup(fields=fields, offsets=offsets, sums=group_sums, data=blob)
-            for (fields, _), (offsets, group_sums), blob in zip(groups, tables, blobs, strict=True)
-        ),
-        tokens=tuple(
-            TokenColumn(
-                field=field,
-                dtype=dtype,
-                page=TOKEN_PAGE_BYTES,
-                offsets=ends[field],
-                sums=run_sums[field],
-                data=place.take(runs[field]),
-            )
-            for field, (dtype, _) in (tokens or {}).items()
-        ),
-    )
-
-
 def object_bytes(layout: Layout) -> int:
     """The length of the whole object."""
     return HEAD_BYTES + len(layout.header()) + layout.body_bytes
@@ -296,18 +237,6 @@ def head_checksum(fields: Buffer, header: Buffer) -> int:
     return hasher.intdigest()
 
 
-class _Place:
-    """Gives out spans one after another, each aligned."""
-
-    def __init__(self) -> None:
-        self._end = 0
-
-    def take(self, length: int) -> Span:
-        start = _aligned(self._end) if length else self._end
-        self._end = start + length
-        return Span(start, length)
-
-
 def _token_json(column: TokenColumn) -> dict[str, object]:
     return {
         "field": column.field,
@@ -324,5 +253,6 @@ def _pair(span: Span) -> list[int]:
     return [span.offset, span.length]
 
 
-def _aligned(offset: int) -> int:
+def aligned(offset: int) -> int:
+    """The first multiple of 64 from here on."""
     return -(-offset // ALIGN) * ALIGN

@@ -1,5 +1,6 @@
 """Who reads what when: pure functions of integers."""
 
+from millstream.plan.blocks import Pieces, block_counts, pieces
 from millstream.plan.coverage import Coverage
 from millstream.plan.cursor import Cursor, restore, state
 from millstream.plan.order import Epoch, Order, default_lanes, default_window
@@ -15,10 +16,12 @@ __all__ = [
     "Cursor",
     "Epoch",
     "Order",
+    "Pieces",
     "Plan",
     "Selection",
     "Tally",
     "When",
+    "block_counts",
     "default_lanes",
     "default_window",
     "derive",
@@ -26,6 +29,7 @@ __all__ = [
     "generator_for_row",
     "mix",
     "permute",
+    "pieces",
     "restore",
     "shuffled",
     "split",

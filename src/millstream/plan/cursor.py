@@ -12,6 +12,7 @@ STATE_FORMAT = 1
 
 # What a setting is called where it is given.
 _MEANINGS = {
+    "block_size": "block_size (of the TokensLoader)",
     "selection": "the selected rows (subsample or split)",
     "chunks": "the rows of the dataset's chunks",
     "window": "shuffle_window",

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from millstream.errors import CorruptData, UnsupportedError
 from millstream.format import ChunkTable, ChunkView
+from millstream.reading.renewal import read_renewed
 
 Rows = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]
@@ -68,18 +68,9 @@ class Reader:
         were opened; -1 where nothing was. Nothing is read of other fields, but for those that
         share a blob with a wanted one.
         """
-        renewed = False
-        while True:
-            try:
-                result = self._read(rows, fields)
-            except (CorruptData, UnsupportedError):
-                renewed = True
-                if not self._chunks.renew(self._chunks_of(rows)):
-                    raise
-            else:
-                if renewed:
-                    self._chunks.recovered(self._chunks_of(rows))
-                return result
+        return read_renewed(
+            self._chunks, lambda: self._chunks_of(rows), lambda: self._read(rows, fields)
+        )
 
     def _chunks_of(self, rows: Rows) -> list[int]:
         return list(map(int, np.unique(np.searchsorted(self._ends, rows, side="right"))))
