@@ -35,7 +35,8 @@ class TokenView:
             body[column.offsets.offset : column.offsets.stop], "<u8"
         )
         self._sums = np.frombuffer(body[column.sums.offset : column.sums.stop], "<u8")
-        self._good = bytearray(self.pages) if verify else bytearray(b"\1" * self.pages)
+        self._good = bytearray(self.pages)
+        self._unchecked = self.pages if verify else 0
         self._offsets: Ints | None = None  # once they are known to be sound
 
     @property
@@ -45,13 +46,19 @@ class TokenView:
 
     def tokens(self, start: int, stop: int) -> npt.NDArray[Any]:
         """The tokens start to stop - 1 of the chunk; shares its memory."""
+        if self._unchecked:
+            self._check_pages(start, stop)
+        return self._array[start:stop]
+
+    def _check_pages(self, start: int, stop: int) -> None:
         itemsize, page = self._array.itemsize, self._column.page
         first, last = start * itemsize // page, -(-stop * itemsize // page)
-        if self._good.find(0, first, last) >= 0:
-            for number in range(first, last):
-                self.check(number)
-                self._good[number] = 1
-        return self._array[start:stop]
+        if self._good.find(0, first, last) < 0:
+            return
+        for number in range(first, last):
+            self.check(number)
+            self._good[number] = 1
+        self._unchecked = self._good.count(0)
 
     def row(self, row: int) -> npt.NDArray[Any]:
         """The tokens of a row; shares the memory of the chunk."""

@@ -1,6 +1,6 @@
 """Who reads what when: pure functions of integers."""
 
-from millstream.plan.blocks import Pieces, block_counts, pieces
+from millstream.plan.blocks import BlockLine, Pieces, block_counts
 from millstream.plan.coverage import Coverage
 from millstream.plan.cursor import Cursor, restore, state
 from millstream.plan.order import Epoch, Order, default_lanes, default_window
@@ -11,6 +11,7 @@ from millstream.plan.randomness import generator, generator_for_row
 from millstream.plan.selection import Selection, split, subsample
 
 __all__ = [
+    "BlockLine",
     "Coverage",
     "CoverageReport",
     "Cursor",
@@ -29,7 +30,6 @@ __all__ = [
     "generator_for_row",
     "mix",
     "permute",
-    "pieces",
     "restore",
     "shuffled",
     "split",

@@ -1,30 +1,17 @@
-"""Blocks of one size over a line of chunks: block i has the elements from i * size on.
+"""Blocks of one size over chunks that are laid end to end: block i has the elements from i * size.
 
 A block belongs to the chunk where it starts. What is left at the end and fills no block is none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from millstream.plan.permute import Ints
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Pieces:
-    """Blocks, cut where chunks end; int64, one entry a piece.
-
-    place: which of the blocks. at: where in it the piece begins. chunk, start, stop: the elements
-    of the chunk. A block's first pieces come first, in the order of the blocks.
-    """
-
-    place: Ints
-    at: Ints
-    chunk: Ints
-    start: Ints
-    stop: Ints
 
 
 def block_counts(lengths: Ints, size: int) -> Ints:
@@ -35,26 +22,83 @@ def block_counts(lengths: Ints, size: int) -> Ints:
     return np.diff(before, prepend=0)
 
 
-def pieces(ends: Ints, blocks: Ints, size: int) -> Pieces:
-    """Where the elements of blocks lie. ends: those of the chunks, counted through all of them."""
-    place, start = np.arange(len(blocks)), blocks * size
-    stops = start + size
-    found = []
-    while len(place):
-        chunk = np.searchsorted(ends, start, side="right")
-        stop = np.minimum(stops, ends[chunk])
-        found.append((place, start, chunk, stop))
-        rest = stop < stops
-        place, start, stops = place[rest], stop[rest], stops[rest]
-    if not found:
-        nothing = np.zeros(0, np.int64)
-        return Pieces(place=nothing, at=nothing, chunk=nothing, start=nothing, stop=nothing)
-    place, start, chunk, stop = map(np.concatenate, zip(*found, strict=True))
-    first = np.where(chunk > 0, ends[chunk - 1], 0)
-    return Pieces(
-        place=place,
-        at=start - blocks[place] * size,
-        chunk=chunk,
-        start=start - first,
-        stop=stop - first,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pieces:
+    """Parts of blocks, each in one chunk, and sorted by chunk; int64, one entry a piece.
+
+    place: which of the blocks. at: where in it the piece begins. start, stop: which elements of
+    the chunk it is.
+    """
+
+    chunk: Ints
+    place: Ints
+    at: Ints
+    start: Ints
+    stop: Ints
+
+    def by_chunk(self) -> Iterator[tuple[int, slice]]:
+        """The chunks, and which of the pieces lie in each."""
+        chunks = self.chunk.tolist()
+        starts = [i for i, chunk in enumerate(chunks) if not i or chunk != chunks[i - 1]]
+        for first, stop in pairwise([*starts, len(chunks)]):
+            yield chunks[first], slice(first, stop)
+
+    def ranges(self) -> Ints:
+        """start and stop side by side: (pieces, 2)."""
+        both = np.empty((len(self.start), 2), np.int64)
+        both[:, 0], both[:, 1] = self.start, self.stop
+        return both
+
+
+class BlockLine:
+    """Where the elements of blocks lie. lengths: the elements of each chunk."""
+
+    def __init__(self, lengths: Ints, size: int) -> None:
+        self._lengths, self._size = lengths, size
+        self._ends = np.cumsum(lengths)
+        self._firsts = self._ends - lengths
+
+    def pieces(self, blocks: Ints) -> tuple[Pieces, Pieces | None]:
+        """What blocks begin with, one piece a block; and what is left of them, in further chunks.
+
+        None for what is left if there is nothing.
+        """
+        begin = blocks * self._size
+        chunk = self._ends.searchsorted(begin, "right")
+        start = begin - self._firsts[chunk]
+        stop = start + self._size
+        beyond = stop > self._lengths[chunk]
+        heads = None
+        if beyond.any():
+            stop = np.minimum(stop, self._lengths[chunk])
+            places = np.flatnonzero(beyond)
+            heads = self._heads(places, (stop - start)[places], self._ends[chunk[places]])
+        order = chunk.argsort(kind="stable")
+        at = np.zeros(len(order), np.int64)
+        first = Pieces(chunk=chunk[order], place=order, at=at, start=start[order], stop=stop[order])
+        return first, heads
+
+    def _heads(self, place: Ints, at: Ints, begin: Ints) -> Pieces:
+        """What is left of blocks of which so many elements are known, and this one comes next."""
+        found = []
+        while len(place):
+            chunk = self._ends.searchsorted(begin, "right")
+            stop = np.minimum(begin + self._size - at, self._ends[chunk])
+            first = self._firsts[chunk]
+            found.append((chunk, place, at, begin - first, stop - first))
+            at = at + stop - begin
+            rest = at < self._size
+            place, at, begin = place[rest], at[rest], stop[rest]
+        chunk, place, at, start, stop = map(np.concatenate, zip(*found, strict=True))
+        order = chunk.argsort(kind="stable")
+        return Pieces(
+            chunk=chunk[order],
+            place=place[order],
+            at=at[order],
+            start=start[order],
+            stop=stop[order],
+        )
+
+    def blocks(self, pieces: Pieces) -> Ints:
+        """The numbers of the blocks that begin with these pieces."""
+        return (self._firsts[pieces.chunk] + pieces.start) // self._size

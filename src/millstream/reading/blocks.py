@@ -6,17 +6,17 @@ else by range, since the rest of that chunk has its own time in the order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from millstream.errors import UsageError
 from millstream.format import ChunkTable, Field, Manifest, Schema, TokenView
 from millstream.format.tree import tree_of
-from millstream.plan import Pieces, block_counts, pieces
+from millstream.plan import BlockLine, Pieces, block_counts
 from millstream.reading.reader import Array, Chunks, Rows, Values
 from millstream.reading.renewal import read_renewed
 from millstream.tokens import TokensLoader
@@ -90,7 +90,7 @@ class BlockReader:
         self._size, self._chunks, self._heads = items.block_size, chunks, heads
         self._names = [field.name for field in items.schema.fields]
         self._dtypes = [np.dtype(dtype) for dtype in dtypes]
-        self._ends = np.cumsum(_lengths(items.manifest.chunks))
+        self._line = BlockLine(_lengths(items.manifest.chunks), items.block_size)
 
     def read(
         self, rows: Rows, fields: Sequence[int], empty: Empty = np.empty
@@ -110,65 +110,48 @@ class BlockReader:
 
     def read_blocks(self, blocks: Rows, outs: Mapping[str, Array]) -> Rows:
         """Fills the arrays of fields, by name; returns the numbers of the blocks that it took."""
-        cut = pieces(self._ends, blocks, self._size)
-        return read_renewed(
+        first, heads = self._line.pieces(blocks)
+        read_renewed(
             self._chunks,
-            lambda: np.unique(cut.chunk).tolist(),
-            lambda: self._read(cut, len(blocks), outs),
+            lambda: [c for some in (first, heads) if some for c, _ in some.by_chunk()],
+            lambda: self._read(first, heads, outs),
         )
-
-    def _read(self, cut: Pieces, count: int, outs: Mapping[str, Array]) -> Rows:
-        found = list(self._pieces(cut, count))
-        for name, out in outs.items():
-            (_fill_segments if name == SEGMENTS else _fill_tokens)(found, out)
-        taken = np.full(count, -1, np.int64)
-        taken[cut.place[:count]] = self._first_tokens(cut, count) // self._size
+        taken = np.full(len(blocks), -1, np.int64)
+        taken[first.place] = self._line.blocks(first)
         return taken
 
-    def _first_tokens(self, cut: Pieces, count: int) -> Rows:
-        """The numbers, in the version, of the tokens that blocks begin with."""
-        chunk = cut.chunk[:count]
-        return np.where(chunk > 0, self._ends[chunk - 1], 0) + cut.start[:count]
-
-    def _pieces(self, cut: Pieces, count: int) -> Iterator[_Piece]:
-        """All pieces of blocks, those that begin a block first."""
-        ranges = np.stack([cut.start, cut.stop], axis=-1)
-        views = _views(self._chunks, cut.chunk[:count], ranges[:count])
-        if len(ranges) > count:
-            views += _views(self._heads, cut.chunk[count:], ranges[count:])
-        columns = (cut.place.tolist(), cut.at.tolist(), cut.start.tolist(), cut.stop.tolist())
-        return map(_Piece, views, *columns)
+    def _read(self, first: Pieces, heads: Pieces | None, outs: Mapping[str, Array]) -> None:
+        opened = _opened(self._chunks, first)
+        if heads is not None:
+            opened += _opened(self._heads, heads)
+        for name, out in outs.items():
+            (_fill_segments if name == SEGMENTS else _fill_tokens)(opened, out)
 
 
-class _Piece(NamedTuple):
-    """Tokens start to stop - 1 of a chunk: the block at `place` has them from `at` on."""
-
-    view: TokenView
-    place: int
-    at: int
-    start: int
-    stop: int
+# The tokens of a chunk; and where a piece of them goes: place, at, start, stop, as in `Pieces`.
+_Piece = tuple[TokenView, int, int, int, int]
 
 
-def _views(chunks: Chunks, numbers: Rows, ranges: Rows) -> list[TokenView]:
-    """The tokens of the chunk of each range; of a chunk only these ranges need to be there."""
-    places: dict[int, list[int]] = {}
-    for place, number in enumerate(numbers.tolist()):
-        places.setdefault(number, []).append(place)
-    opened = chunks.views([(number, ranges[some]) for number, some in places.items()], [0])
-    found = dict(zip(places, [view.tokens(0) for view in opened], strict=True))
-    return [found[number] for number in numbers.tolist()]
+def _opened(chunks: Chunks, pieces: Pieces) -> list[_Piece]:
+    """Pieces beside their chunks, of which only the pieces need to be there."""
+    parts, ranges = list(pieces.by_chunk()), pieces.ranges()
+    opened = chunks.views([(chunk, ranges[part]) for chunk, part in parts], [0])
+    views: list[TokenView] = []
+    for view, (_, part) in zip(opened, parts, strict=True):
+        views += [view.tokens(0)] * (part.stop - part.start)
+    columns = (pieces.place, pieces.at, pieces.start, pieces.stop)
+    return list(zip(views, *[column.tolist() for column in columns], strict=True))
 
 
-def _fill_tokens(found: Sequence[_Piece], out: Array) -> None:
-    for view, place, at, start, stop in found:
+def _fill_tokens(opened: Sequence[_Piece], out: Array) -> None:
+    for view, place, at, start, stop in opened:
         out[place, at : at + stop - start] = view.tokens(start, stop)
 
 
-def _fill_segments(found: Sequence[_Piece], out: Array) -> None:
+def _fill_segments(opened: Sequence[_Piece], out: Array) -> None:
     """Ones where documents begin, but for the first token of a block; and then their sums."""
     out[...] = 0
-    for view, place, at, start, stop in found:
+    for view, place, at, start, stop in opened:
         out[place, view.borders(start, stop) + (at - start)] = 1
         if at and not view.joins:
             out[place, at] = 1
