@@ -70,16 +70,7 @@ class TokenEncoder:
         self._counts: list[int] = []
         self._joins: list[int] = []  # the numbers of rows that do
         self._end = 0
-
-    @property
-    def rows(self) -> int:
-        """How many rows there are since the last `take`."""
-        return len(self._counts)
-
-    @property
-    def nbytes(self) -> int:
-        """About the memory that they hold."""
-        return self._end * self.dtype.itemsize + 100 * len(self._counts)
+        self.nbytes = 0
 
     def array(self, sample: Any) -> npt.NDArray[Any]:
         """A sample as an array of the dtype that is stored; SampleError if it is of another."""
@@ -101,7 +92,8 @@ class TokenEncoder:
         self._end = stop
         if joins:
             self._joins.append(len(self._counts))
-        self._counts.append(len(tokens))
+        self._counts.append(stop - start)
+        self.nbytes += tokens.nbytes + 100
 
     def _grow(self, count: int) -> None:
         buffer = np.empty(max(self._capacity, count, 2 * len(self._buffer)), self.dtype)
@@ -122,6 +114,7 @@ class TokenEncoder:
         )
         self._buffer = np.empty(0, self.dtype)
         self._counts, self._joins, self._end = [], [], 0
+        self.nbytes = 0
         return taken
 
 

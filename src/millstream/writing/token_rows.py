@@ -7,9 +7,11 @@ documents alone.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from millstream.format import Part, Schema, TokenEncoder, chunk_layout, object_bytes
 from millstream.writing.cuts import Limits
@@ -33,11 +35,19 @@ class TokenRows:
             self.first_input = index
         encoder = self._encoder
         tokens = encoder.array(sample)
-        for start in range(0, max(len(tokens), 1), self._most):
+        if len(tokens) > self._most:
+            self._add_long(encoder, tokens)
+        else:
+            encoder.add(tokens)
+        if encoder.nbytes >= self._part_bytes:
+            self.flush()
+        self.count += 1
+
+    def _add_long(self, encoder: TokenEncoder, tokens: npt.NDArray[Any]) -> None:
+        for start in range(0, len(tokens), self._most):
             encoder.add(tokens[start : start + self._most], joins=start > 0)
             if encoder.nbytes >= self._part_bytes:
                 self.flush()
-        self.count += 1
 
     def _begin(self, sample: Any) -> TokenEncoder:
         encoder = TokenEncoder(sample, self._part_bytes)
@@ -59,6 +69,7 @@ class TokenRows:
             )
 
 
+@lru_cache(maxsize=1)
 def most_tokens(schema: Schema, dtype: np.dtype[Any], limits: Limits) -> int:
     """The most tokens that a chunk of one row may have, at least 1."""
 
