@@ -62,9 +62,8 @@ def test_all_blocks_are_the_documents_but_for_the_tail(
         assert all(map(same, dataset, wanted))
         for block, borders, sample in zip(wanted, ids, marked, strict=True):
             assert same(sample, {"tokens": block, "segment_ids": borders.astype("<i4")})
-        assert np.concatenate(ms.StreamingDataset(folder)[:]).tolist() == sum(
-            (doc.tolist() for doc in docs), []
-        )
+        rows = np.concatenate(ms.StreamingDataset(folder)[:])
+        assert rows.tolist() == np.concatenate(docs).tolist()
 
 
 @settings(max_examples=20)
