@@ -79,3 +79,16 @@ def test_repair_gives_back_the_counts(data: LocalStore, run: Any) -> None:
     manifest_file(data).unlink()
     assert run("repair", data.root)[0] == 0
     assert everything(data.root) == before
+
+
+def test_tokens_are_written_from_the_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("words.txt").write_text("seven\nfour\n")
+    Path("tokenizing.py").write_text(
+        "import numpy as np\ndef tokenize(text): return np.frombuffer(text.encode(), np.uint8)\n"
+    )
+    line = ["optimize", "tokenizing:tokenize", "@words.txt", "out", "--tokens", "--workers", 0]
+    assert run(*line)[0] == 0
+    assert load_version(LocalStore(tmp_path / "out")).manifest.tokens == 9

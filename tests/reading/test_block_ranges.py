@@ -78,6 +78,18 @@ def test_a_block_takes_two_requests_a_chunk(
         assert far.store.nbytes - leads <= SIZE * 4 + EXTRA_BYTES
 
 
+def test_blocks_are_asked_for_in_two_rounds(
+    folder: Path, docs: list[np.ndarray], tmp_path: Path
+) -> None:
+    far = Far(folder, tmp_path)
+    blocks = np.array([block + n for block in far.straddling() for n in (0, -1)])
+    (tokens,), _ = far.here_and_there.read(blocks, [1])
+    assert same(tokens, blocks_of(docs, SIZE)[blocks])
+    is_lead = [start == 0 for _, start, _ in far.store.requests]
+    assert is_lead == sorted(is_lead, reverse=True)
+    assert sum(is_lead) == len(far.ends)
+
+
 def test_no_chunk_is_fetched_for_its_head(folder: Path, tmp_path: Path) -> None:
     far = Far(folder, tmp_path)
     block = far.straddling()[0]

@@ -5,7 +5,7 @@ A block belongs to the chunk where it starts. What is left at the end and fills 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -43,11 +43,33 @@ class Pieces:
         for first, stop in pairwise([*starts, len(chunks)]):
             yield chunks[first], slice(first, stop)
 
+    def with_others(self, others: Pieces) -> Pieces:
+        """These and others, sorted by chunk."""
+        return _sorted([self.columns(), others.columns()])
+
+    def columns(self) -> tuple[Ints, Ints, Ints, Ints, Ints]:
+        """What it holds, in the order in which it is told above."""
+        return self.chunk, self.place, self.at, self.start, self.stop
+
     def ranges(self) -> Ints:
         """start and stop side by side: (pieces, 2)."""
         both = np.empty((len(self.start), 2), np.int64)
         both[:, 0], both[:, 1] = self.start, self.stop
         return both
+
+
+def _sorted(found: Sequence[tuple[Ints, Ints, Ints, Ints, Ints]]) -> Pieces:
+    """Pieces by chunk, of columns in the order of `Pieces`."""
+    columns = found[0] if len(found) == 1 else map(np.concatenate, zip(*found, strict=True))
+    chunk, place, at, start, stop = columns
+    order = chunk.argsort(kind="stable")
+    return Pieces(
+        chunk=chunk[order],
+        place=place[order],
+        at=at[order],
+        start=start[order],
+        stop=stop[order],
+    )
 
 
 class BlockLine:
@@ -73,10 +95,8 @@ class BlockLine:
             stop = np.minimum(stop, self._lengths[chunk])
             places = np.flatnonzero(beyond)
             heads = self._heads(places, (stop - start)[places], self._ends[chunk[places]])
-        order = chunk.argsort(kind="stable")
-        at = np.zeros(len(order), np.int64)
-        first = Pieces(chunk=chunk[order], place=order, at=at, start=start[order], stop=stop[order])
-        return first, heads
+        place, at = np.arange(len(blocks)), np.zeros(len(blocks), np.int64)
+        return _sorted([(chunk, place, at, start, stop)]), heads
 
     def _heads(self, place: Ints, at: Ints, begin: Ints) -> Pieces:
         """What is left of blocks of which so many elements are known, and this one comes next."""
@@ -89,15 +109,7 @@ class BlockLine:
             at = at + stop - begin
             rest = at < self._size
             place, at, begin = place[rest], at[rest], stop[rest]
-        chunk, place, at, start, stop = map(np.concatenate, zip(*found, strict=True))
-        order = chunk.argsort(kind="stable")
-        return Pieces(
-            chunk=chunk[order],
-            place=place[order],
-            at=at[order],
-            start=start[order],
-            stop=stop[order],
-        )
+        return _sorted(found)
 
     def blocks(self, pieces: Pieces) -> Ints:
         """The numbers of the blocks that begin with these pieces."""

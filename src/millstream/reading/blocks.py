@@ -121,9 +121,12 @@ class BlockReader:
         return taken
 
     def _read(self, first: Pieces, heads: Pieces | None, outs: Mapping[str, Array]) -> None:
-        opened = _opened(self._chunks, first)
-        if heads is not None:
-            opened += _opened(self._heads, heads)
+        if heads is None:
+            opened = _opened(self._chunks, first)
+        elif self._heads is self._chunks:  # then asked for together
+            opened = _opened(self._chunks, first.with_others(heads))
+        else:
+            opened = _opened(self._chunks, first) + _opened(self._heads, heads)
         for name, out in outs.items():
             (_fill_segments if name == SEGMENTS else _fill_tokens)(opened, out)
 
