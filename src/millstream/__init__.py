@@ -13,17 +13,19 @@ if TYPE_CHECKING:
     from millstream.format.codecs.json import Json
     from millstream.reading.dataset import StreamingDataset
     from millstream.store.walk import walk
+    from millstream.tokens import TokensLoader
     from millstream.torch.loader import StreamingDataLoader
     from millstream.writing.optimize import optimize
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["Json", "StreamingDataLoader", "StreamingDataset", "optimize", "walk"]
+__all__ = ["Json", "StreamingDataLoader", "StreamingDataset", "TokensLoader", "optimize", "walk"]
 
 _HOMES = {
     "Json": "millstream.format.codecs.json",
     "StreamingDataLoader": "millstream.torch.loader",
     "StreamingDataset": "millstream.reading.dataset",
+    "TokensLoader": "millstream.tokens",
     "optimize": "millstream.writing.optimize",
     "walk": "millstream.store.walk",
 }

@@ -23,6 +23,7 @@ from millstream.cli.show import note, plural, print_json
 from millstream.errors import FunctionError, UsageError
 from millstream.store import service_of
 from millstream.store.walk import walk
+from millstream.tokens import TokensLoader
 from millstream.writing.optimize import optimize
 from millstream.writing.urls import options_of_place
 
@@ -78,10 +79,7 @@ def add_commands(commands: Commands) -> None:
     write.add_argument("function", metavar="MODULE:FUNCTION")
     write.add_argument("inputs", metavar="INPUTS", help="a folder, a glob, a URL, or @FILE")
     write.add_argument("output", metavar="OUTPUT", help="a new or empty folder, or a URL")
-    write.add_argument(
-        "--chunk-bytes", metavar="SIZE", help="the most bytes in a chunk: 64MB (the default), 1GiB"
-    )
-    write.add_argument("--chunk-size", type=int, metavar="N", help="the most samples in a chunk")
+    _add_chunks(write)
     write.add_argument(
         "--workers",
         "--num-workers",
@@ -108,6 +106,23 @@ def add_commands(commands: Commands) -> None:
     add_json(write)
 
 
+def _add_chunks(write: argparse.ArgumentParser) -> None:
+    """What goes into a chunk."""
+    write.add_argument(
+        "--chunk-bytes", metavar="SIZE", help="the most bytes in a chunk: 64MB (the default), 1GiB"
+    )
+    write.add_argument(
+        "--chunk-size", type=int, metavar="N", help="the most samples (or tokens) in a chunk"
+    )
+    write.add_argument(
+        "--tokens",
+        dest="item_loader",
+        action="store_const",
+        const=TokensLoader(),
+        help="the function gives the tokens of documents: see docs/tokens.md",
+    )
+
+
 def _optimize(args: argparse.Namespace) -> int:
     fn = import_function(args.function)
     inputs = find_inputs(args.inputs, args.output, storage_options(args))
@@ -118,6 +133,7 @@ def _optimize(args: argparse.Namespace) -> int:
         args.output,
         chunk_bytes=_number_or_text(args.chunk_bytes),
         chunk_size=args.chunk_size,
+        item_loader=args.item_loader,
         num_workers=args.num_workers,
         on_error=args.on_error,
         allow_pickle=args.allow_pickle,

@@ -8,6 +8,8 @@ from millstream.format.layout import HEAD_BYTES, MAX_ROWS, Identity, Layout, obj
 from millstream.format.manifest import ChunkTable, Manifest, read_manifest, version_digest
 from millstream.format.part import Arrays, Blobs, Part
 from millstream.format.schema import Field, Schema, bind, schema_error
+from millstream.format.token_view import TokenView
+from millstream.format.tokens import TokenEncoder, Tokens
 from millstream.format.tombstone import Tombstone, read_version
 from millstream.format.tree import rebuilder
 from millstream.format.view import ChunkView, Damage
@@ -32,6 +34,9 @@ __all__ = [
     "Part",
     "Schema",
     "Shape",
+    "TokenEncoder",
+    "TokenView",
+    "Tokens",
     "Tombstone",
     "array_blob_bytes",
     "assemble",

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from millstream.format.codecs import Shape
 from millstream.format.schema import Schema
+from millstream.format.tokens import Tokens
 
 Bytes = npt.NDArray[np.uint8]
 Counts = npt.NDArray[np.int64]
@@ -92,12 +93,16 @@ class Blobs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """Some consecutive rows. arrays: by field number; blobs: None if every field is an array."""
+    """Some consecutive rows.
+
+    arrays, tokens: by field number. blobs: None if there is no other field.
+    """
 
     schema: Schema
     rows: int
     arrays: dict[int, Arrays]
     blobs: Blobs | None
+    tokens: dict[int, Tokens] = field(default_factory=dict)
 
     def slice(self, start: int, stop: int) -> Part:
         """Some of the rows; shares the memory."""
@@ -108,4 +113,5 @@ class Part:
             rows=stop - start,
             arrays={field: values.slice(start, stop) for field, values in self.arrays.items()},
             blobs=None if self.blobs is None else self.blobs.slice(start, stop),
+            tokens={field: values.slice(start, stop) for field, values in self.tokens.items()},
         )

@@ -17,6 +17,7 @@ from millstream.format.codecs import Shape
 from millstream.format.header import np_u64, read_header
 from millstream.format.layout import BlobGroup, Column, Layout
 from millstream.format.spans import NO_SPANS, Spans, joined, spans
+from millstream.format.token_view import TokenView
 
 Rows = npt.NDArray[np.int64]
 
@@ -54,6 +55,10 @@ class ChunkView:
             for view in [_GroupView(self, group) for group in self.layout.groups]
             for place, field in enumerate(view.fields)
         }
+        self._tokens = {
+            column.field: TokenView(self._body, column, name=name, verify=verify)
+            for column in self.layout.tokens
+        }
 
     def is_column(self, field: int) -> bool:
         """Whether a field's rows lie in a column here."""
@@ -89,8 +94,16 @@ class ChunkView:
                 found[group] = group.payloads(rows)
         return [found[group][place] for group, place in map(self._groups.__getitem__, fields)]
 
+    def tokens(self, field: int) -> TokenView:
+        """A field of tokens; raises CorruptData if it is not stored as one."""
+        if field not in self._tokens:
+            raise CorruptData(f"chunk {self.name}: the field {field} is no token column here")
+        return self._tokens[field]
+
     def array(self, field: int, row: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        """One row of an array field that lies row by row; shares the memory of the chunk."""
+        """One row of an array field that has no column; shares the memory of the chunk."""
+        if field in self._tokens:
+            return self._tokens[field].row(row)
         with _named(self.name, row):
             return array_of_blob(self.payload(field, row), dtype)
 
@@ -102,13 +115,18 @@ class ChunkView:
     def spans(self, fields: Iterable[int], rows: Rows) -> Spans:
         """The bytes of the object, beyond its tables, that reading these rows needs.
 
-        Whole pages of columns if pages are verified. Raises CorruptData for a blob that would
-        lie outside the chunk.
+        rows: numbers, or for token fields alone also ranges of tokens, (n, 2). Whole pages of
+        columns if pages are verified. Raises CorruptData for a blob that would lie outside the
+        chunk.
         """
+        if rows.ndim == 2:
+            found = [self.tokens(field).spans(rows) for field in fields]
+            return joined(np.concatenate([NO_SPANS, *found]) + self._start)
         rows = np.unique(rows)
         needed = [self._columns[f].spans(rows) for f in fields if f in self._columns]
         groups = {self._groups[field][0] for field in fields if field in self._groups}
         needed += [group.spans(rows) for group in groups]
+        needed += [self._tokens[f].row_spans(rows) for f in fields if f in self._tokens]
         return joined(np.concatenate([NO_SPANS, *needed]) + self._start)
 
     def problems(self) -> Iterator[Damage]:
@@ -121,6 +139,9 @@ class ChunkView:
             view, _ = self._groups[group.fields[0]]
             for row, error in _failures(view.blob, self.layout.rows):
                 yield Damage(fields=self._names(group.fields), first=row, last=row, error=error)
+        for number, tokens in self._tokens.items():
+            for first, last, error in tokens.problems():
+                yield Damage(fields=self._names([number]), first=first, last=last, error=error)
 
     def _names(self, fields: Sequence[int]) -> tuple[str, ...]:
         return tuple(self.layout.schema.fields[field].name for field in fields)
@@ -280,8 +301,7 @@ def _split(blob: memoryview, lengths: struct.Struct) -> Sequence[memoryview]:
 
 
 def _require_plain(layout: Layout) -> None:
-    wanted = layout.filters.names() + ["token columns"] * bool(layout.tokens)
-    if wanted:
+    if wanted := layout.filters.names():
         raise UnsupportedError(
             f"is written with {', '.join(wanted)}, which this version of millstream cannot read"
         )

@@ -1,5 +1,6 @@
 """Who reads what when: pure functions of integers."""
 
+from millstream.plan.blocks import BlockLine, Pieces, block_counts
 from millstream.plan.coverage import Coverage
 from millstream.plan.cursor import Cursor, restore, state
 from millstream.plan.order import Epoch, Order, default_lanes, default_window
@@ -10,16 +11,19 @@ from millstream.plan.randomness import generator, generator_for_row
 from millstream.plan.selection import Selection, split, subsample
 
 __all__ = [
+    "BlockLine",
     "Coverage",
     "CoverageReport",
     "Cursor",
     "Epoch",
     "Order",
+    "Pieces",
     "Plan",
     "Selection",
     "StepRows",
     "Tally",
     "When",
+    "block_counts",
     "default_lanes",
     "default_window",
     "derive",

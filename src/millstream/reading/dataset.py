@@ -13,7 +13,12 @@ from millstream import interop
 from millstream.cache import default_root
 from millstream.plan import Plan, generator, generator_for_row
 from millstream.reading.ahead import Ahead
-from millstream.reading.arguments import as_indices, as_names, check_order
+from millstream.reading.arguments import (
+    as_indices,
+    as_names,
+    check_loader,
+    check_order,
+)
 from millstream.reading.batches import Batches
 from millstream.reading.decoding import Decode
 from millstream.reading.fetching.client import FetchedStore
@@ -23,6 +28,7 @@ from millstream.reading.source import Reading, Source
 from millstream.reading.stream import Stream
 from millstream.reading.transforms import MakeRng, Transform, Transforms
 from millstream.store import near, open_store
+from millstream.tokens import TokensLoader
 from millstream.units import parse_size
 
 # The rows that plain iteration reads at a time.
@@ -41,6 +47,8 @@ class StreamingDataset:
         input_dir: The dataset's folder, which is read where it lies; or a URL (`s3://`, `gs://`,
             `azure://`, `r2://`, `http(s)://`, `hf://`), or `local:/path` for a folder on a network
             drive, which are read through the cache.
+        item_loader: `TokensLoader(block_size=N)` for a dataset that was written with one: samples
+            are then blocks of N tokens, of any documents. Without it they are the documents.
         shuffle: Whether iteration is shuffled. None: not, unless a StreamingDataLoader says so.
         drop_last: Whether the part of an epoch that does not fill a batch on every rank is left
             out. None: if there is more than one rank.
@@ -81,6 +89,7 @@ class StreamingDataset:
         self,
         input_dir: str | os.PathLike[str],
         *,
+        item_loader: TokensLoader | None = None,
         shuffle: bool | None = None,
         drop_last: bool | None = None,
         seed: int = 42,
@@ -98,6 +107,7 @@ class StreamingDataset:
         verify: bool = True,
     ) -> None:
         check_order(seed, lanes, shuffle_window)
+        check_loader(item_loader)
         self.shuffle, self.drop_last, self.seed = shuffle, drop_last, seed
         self._transforms = Transforms(transform)
         cache_bytes = parse_size(max_cache_size, "max_cache_size")
@@ -106,6 +116,7 @@ class StreamingDataset:
             decode=dict(decode or {}),
             allow_pickle=allow_pickle,
             verify=verify,
+            item_loader=item_loader,
         )
         store = open_store(input_dir, storage_options)
         root = default_root() if cache_dir is None else Path(cache_dir).expanduser()

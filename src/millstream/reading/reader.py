@@ -10,8 +10,9 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from millstream.errors import CorruptData, RowOutOfRange, UnsupportedError
+from millstream.errors import RowOutOfRange
 from millstream.format import ChunkTable, ChunkView
+from millstream.reading.renewal import read_renewed
 
 Rows = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]
@@ -148,19 +149,7 @@ class Reader:
         return self._renewing(np.array([row], np.int64), lambda: self._read_one(row, fields))
 
     def _renewing(self, rows: Rows, read: Callable[[], T]) -> T:
-        """What `read` gives, tried again as long as copies of chunks that went bad are renewed."""
-        renewed = False
-        while True:
-            try:
-                result = read()
-            except (CorruptData, UnsupportedError):
-                renewed = True
-                if not self._chunks.renew(self._chunks_of(rows)):
-                    raise
-            else:
-                if renewed:
-                    self._chunks.recovered(self._chunks_of(rows))
-                return result
+        return read_renewed(self._chunks, lambda: self._chunks_of(rows), read)
 
     def _chunks_of(self, rows: Rows) -> list[int]:
         return list(map(int, np.unique(np.searchsorted(self._ends, rows, side="right"))))

@@ -23,25 +23,29 @@ from millstream.reading.chunks import MappedChunks
 from millstream.reading.decoding import Decode, Decoder, make_decoders
 from millstream.reading.fetching.asks import Needs
 from millstream.reading.fetching.client import FetchedStore, Following
+from millstream.reading.items import items_of
 from millstream.reading.output import Output
 from millstream.reading.private import REQUEST_BYTES
-from millstream.reading.reader import Empty, Reader, Rows, Values
+from millstream.reading.reader import Empty, Rows, Values
 from millstream.reading.stats import NOTHING, ReadStats
 from millstream.reading.versions import load_version
 from millstream.store import NearStore
+from millstream.tokens import TokensLoader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """What to read and how.
 
-    fields: names, None for all.
+    fields: names, None for all. item_loader: reads blocks of tokens; None for the rows as they
+    were written.
     """
 
     fields: tuple[str, ...] | None
     decode: Mapping[str, Decode]
     allow_pickle: bool
     verify: bool
+    item_loader: TokensLoader | None = None
 
 
 # Where a dataset lies: its files are read there, or fetched from there.
@@ -56,7 +60,8 @@ class Source:
         loaded = load_version(place, version)
         self.manifest: Manifest = loaded.manifest
         self.digest = loaded.digest
-        self.schema = loaded.manifest.schema
+        self._items = items_of(loaded.manifest, reading.item_loader)
+        self.schema = self._items.schema
         codecs = bind(self.schema, builtin(allow_pickle=reading.allow_pickle))
         self._tree, self._numbers = _select(self.schema.tree, self.schema.fields, reading.fields)
         decoders = make_decoders(self.schema.fields, codecs, reading.decode)
@@ -78,11 +83,12 @@ class Source:
             cache, verify = place.cache(), reading.verify
             self._cached = CachedChunks(place, table, cache, verify=verify, in_parts=self._in_parts)
             self._lock = threading.Lock()
-            self._reader = Reader(self._cached, table, dtypes)
-            self._picker = Reader(self._cached.random_access, table, dtypes)
+            here_and_there = self._cached.random_access
+            self._reader = self._items.reader(self._cached, here_and_there, dtypes)
+            self._picker = self._items.reader(here_and_there, here_and_there, dtypes)
         else:
             mapped = MappedChunks(place, table, verify=reading.verify)
-            self._reader = self._picker = Reader(mapped, table, dtypes)
+            self._reader = self._picker = self._items.reader(mapped, mapped, dtypes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.place, self.manifest.version, self._reading, self.digest)
@@ -94,8 +100,13 @@ class Source:
 
     @property
     def chunk_rows(self) -> Rows:
-        """The rows of each chunk, int64."""
-        return self.manifest.chunks.rows.astype(np.int64)
+        """The rows of each chunk, int64; blocks belong to the chunk where they start."""
+        return self._items.counts
+
+    @property
+    def block_size(self) -> int | None:
+        """The tokens of a row, if rows are blocks of tokens."""
+        return self._items.block_size
 
     def read(self, rows: Rows, empty: Empty = np.empty) -> StoredRows:
         """Rows by their numbers (int64, in any order, repeats allowed), read and verified.

@@ -105,11 +105,11 @@ class Stream:
         return self._make_order(shuffled, lanes, window or self._default_window(lanes))
 
     def _default_window(self, lanes: int) -> int:
-        manifest = self.source.manifest
+        rows = self.source.chunk_rows
         return default_window(
-            chunk_rows=self.source.chunk_rows,
+            chunk_rows=rows,
             lanes=lanes,
-            bytes_per_row=manifest.nbytes / max(manifest.rows, 1),
+            bytes_per_row=self.source.manifest.nbytes / max(int(rows.sum()), 1),
             budget_bytes=self.cache_bytes,
         )
 
@@ -121,4 +121,5 @@ class Stream:
             shuffle=shuffle,
             window=window,
             lanes=lanes,
+            block_size=self.source.block_size,
         )

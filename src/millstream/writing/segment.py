@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from xxhash import xxh3_64, xxh3_64_intdigest
 
-from millstream.format import Arrays, Blobs, Part, Schema
+from millstream.format import Arrays, Blobs, Part, Schema, Tokens
 from millstream.store.local import map_file, storage_errors
 
 _END = struct.Struct("<QQ")
@@ -53,6 +53,7 @@ class Segment:
     def nbytes(self) -> int:
         """The bytes of all rows."""
         arrays = sum(len(values.data) for part in self.parts for values in part.arrays.values())
+        arrays += sum(len(values.data) for part in self.parts for values in part.tokens.values())
         return arrays + sum(len(part.blobs.data) for part in self.parts if part.blobs)
 
 
@@ -87,7 +88,16 @@ class SegmentWriter:
             "sums": self._put(part.blobs.sums),
             "data": self._put(part.blobs.data),
         }
-        self._parts.append({"rows": part.rows, "arrays": arrays, "blobs": blobs})
+        tokens = {
+            str(field): {
+                "dtype": some.dtype,
+                "counts": self._put(some.counts),
+                "joins": self._put(some.joins),
+                "data": self._put(some.data),
+            }
+            for field, some in part.tokens.items()
+        }
+        self._parts.append({"rows": part.rows, "arrays": arrays, "blobs": blobs, "tokens": tokens})
 
     def _put(self, array: np.ndarray[Any, Any]) -> tuple[int, int]:
         padding = bytes(-self._at % 8)
@@ -163,4 +173,13 @@ def _part(content: memoryview, schema: Schema, value: dict[str, Any]) -> Part:
         sums=get(value["blobs"]["sums"], "u8"),
         data=get(value["blobs"]["data"], "u1"),
     )
-    return Part(schema=schema, rows=value["rows"], arrays=arrays, blobs=blobs)
+    tokens = {
+        int(field): Tokens(
+            dtype=some["dtype"],
+            counts=get(some["counts"], "i8"),
+            joins=get(some["joins"], "?"),
+            data=get(some["data"], "u1"),
+        )
+        for field, some in value["tokens"].items()
+    }
+    return Part(schema=schema, rows=value["rows"], arrays=arrays, blobs=blobs, tokens=tokens)

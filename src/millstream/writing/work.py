@@ -11,9 +11,11 @@ from typing import Any
 
 from millstream.errors import FunctionError, MillstreamError, SampleError
 from millstream.format import Codec, Encoder, Identity, assemble, builtin
+from millstream.writing.cuts import Limits
 from millstream.writing.fetch import InputFetcher, NotFetched
 from millstream.writing.placed import ChunkPlace, ChunkRecord, Placed
 from millstream.writing.segment import SegmentWriter, Skipped, read_segment
+from millstream.writing.token_rows import TokenRows
 from millstream.writing.urls import short
 
 # The rows of a task are written down whenever they hold this much memory.
@@ -45,7 +47,10 @@ class AssembleTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """The callable that travels to every worker."""
+    """The callable that travels to every worker.
+
+    tokens: what a chunk may hold, if samples are documents of tokens; None for samples of any kind.
+    """
 
     fn: Callable[[Any], Any]
     chunks: ChunkPlace
@@ -53,6 +58,7 @@ class Work:
     temporary: Path
     skip_errors: bool
     allow_pickle: bool
+    tokens: Limits | None = None
 
     def __call__(self, task: EncodeTask | AssembleTask) -> Placed | None:
         if isinstance(task, AssembleTask):
@@ -64,7 +70,7 @@ class Work:
         temporary = self.temporary / f"{task.segment.name}.{os.getpid()}"
         fetched = self.fetcher.open(task.inputs, self.temporary)
         with SegmentWriter(temporary, task.segment) as writer, fetched as inputs:
-            rows = _Rows(builtin(allow_pickle=self.allow_pickle), writer)
+            rows = self._rows(writer)
             skipped: list[Skipped] = []
             for index, value in enumerate(task.inputs, task.start):
                 before = rows.count
@@ -83,6 +89,11 @@ class Work:
             rows.flush()
             writer.finish(skipped, rows.first_input)
 
+    def _rows(self, writer: SegmentWriter) -> _Rows | TokenRows:
+        if self.tokens is not None:
+            return TokenRows(self.tokens, writer, PART_BYTES)
+        return _Rows(builtin(allow_pickle=self.allow_pickle), writer)
+
     def _assemble(self, task: AssembleTask) -> Placed:
         segments = {path: read_segment(path) for path in {piece[0] for piece in task.pieces}}
         parts = [segments[p].parts[part].slice(a, b) for p, part, a, b in task.pieces]
@@ -94,6 +105,7 @@ class Work:
             rows=chunk.layout.rows,
             lead=chunk.layout.lead(),
             shapes=tuple(map(shapes.get, range(len(chunk.layout.schema.fields)))),
+            tokens=chunk.layout.count_tokens(),
         )
         placed = Placed(chunk=record, start=task.start, stop=task.stop, skipped=task.skipped)
         # Here, where workers wait for the disk or the network side by side.
