@@ -41,6 +41,7 @@ class Bench:
             "began": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
             "versions": {},
             "missing": {},
+            "not_offered": {},
             "workloads": [],
             "trials": [],
         }
@@ -60,8 +61,10 @@ class Bench:
         """All repetitions of a workload, the libraries in turns."""
         print(f"\n{workload.name}: {workload.title}", flush=True)
         self.found["workloads"].append(workload.name)
-        takes_part = [
-            peer(name) for name, offer in self._offers.items() if workload.step.method in offer
+        method = workload.step.method
+        takes_part = [peer(name) for name, offer in self._offers.items() if method in offer]
+        self.found["not_offered"][workload.name] = [
+            name for name, offer in self._offers.items() if method not in offer
         ]
         for repetition in range(repetitions):
             for one in list(takes_part):
