@@ -160,7 +160,8 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     given = arguments()
     scale = SCALES[given.form]
-    peers = [peer(name) for name in given.peers.split(",") if name] or PEERS
+    peers = [peer(name) for name in given.peers.split(",") if name]
+    peers = peers or [one for one in PEERS if one.short or scale.name != "quick"]
     workloads = chosen(given.only, scale)
     print("data: photographs and tokens, made once", file=sys.stderr, flush=True)
     data.photos(scale.images)
