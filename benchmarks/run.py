@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -158,6 +159,8 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
+    # Being ended goes the way of Ctrl-C, which ends the trial and the server.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     given = arguments()
     scale = SCALES[given.form]
     peers = [peer(name) for name in given.peers.split(",") if name]
