@@ -85,6 +85,7 @@ class Outcome:
 
     workload: Workload
     lines: Sequence[Line]
+    not_offered: Sequence[str] = ()
 
     def line(self, peer: str) -> Line | None:
         """The line of a library that has figures."""
@@ -156,6 +157,7 @@ def outcomes(found: dict[str, Any]) -> list[Outcome]:
                 _line(peer, trials) for (name, peer), trials in grouped.items()
                 if name == workload.name
             ],
+            not_offered=found["not_offered"].get(workload.name, ()),
         )
         for workload in WORKLOADS
         if workload.name in found["workloads"]
@@ -236,6 +238,8 @@ def details(one: Outcome) -> str:
     ]
     head = ["", workload.unit, *(UNITS[name] for name in figures[1:]), "others' CPU"]
     without = [f"- {line.peer}: {line.reason}" for line in one.lines if line.reason]
+    if one.not_offered:
+        without.append(f"- not offered by: {', '.join(one.not_offered)}")
     parts = [f"### {workload.name}: {workload.title}", table(head, rows) if rows else ""]
     return "\n\n".join(filter(None, [*parts, "\n".join(without)]))
 

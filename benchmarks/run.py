@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -41,6 +42,7 @@ class Bench:
             "began": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
             "versions": {},
             "missing": {},
+            "not_offered": {},
             "workloads": [],
             "trials": [],
         }
@@ -60,8 +62,10 @@ class Bench:
         """All repetitions of a workload, the libraries in turns."""
         print(f"\n{workload.name}: {workload.title}", flush=True)
         self.found["workloads"].append(workload.name)
-        takes_part = [
-            peer(name) for name, offer in self._offers.items() if workload.step.method in offer
+        method = workload.step.method
+        takes_part = [peer(name) for name, offer in self._offers.items() if method in offer]
+        self.found["not_offered"][workload.name] = [
+            name for name, offer in self._offers.items() if method not in offer
         ]
         for repetition in range(repetitions):
             for one in list(takes_part):
@@ -155,9 +159,12 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
+    # Being ended goes the way of Ctrl-C, which ends the trial and the server.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     given = arguments()
     scale = SCALES[given.form]
-    peers = [peer(name) for name in given.peers.split(",") if name] or PEERS
+    peers = [peer(name) for name in given.peers.split(",") if name]
+    peers = peers or [one for one in PEERS if one.short or scale.name != "quick"]
     workloads = chosen(given.only, scale)
     print("data: photographs and tokens, made once", file=sys.stderr, flush=True)
     data.photos(scale.images)

@@ -9,7 +9,10 @@ WORKERS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """How much. images, tokens, small, resumed: samples of each kind. seconds: for each loader."""
+    """How much. images, tokens, small, resumed: samples of each kind. seconds: for each loader.
+
+    indexes: the sizes of W8, in chunks. resume_with: the numbers of workers of W9.
+    """
 
     name: str
     images: int
@@ -19,6 +22,7 @@ class Scale:
     seconds: float
     lookups: int
     indexes: tuple[int, ...]
+    resume_with: tuple[int, ...]
     repetitions: int
 
 
@@ -32,6 +36,7 @@ SCALES = {
         seconds=2.0,
         lookups=500,
         indexes=(100_000,),
+        resume_with=(4,),
         repetitions=1,
     ),
     "full": Scale(
@@ -43,6 +48,7 @@ SCALES = {
         seconds=8.0,
         lookups=2_000,
         indexes=(100_000, 1_000_000),
+        resume_with=(2, 4, 0),
         repetitions=5,
     ),
 }
@@ -261,7 +267,7 @@ WORKLOADS = [
         remote="proxy",
     ),
     *(index_workload(chunks) for chunks in SCALES["full"].indexes),
-    *(resume_workload(workers) for workers in (2, 4, 0)),
+    *(resume_workload(workers) for workers in SCALES["full"].resume_with),
 ]
 
 # What makes the data of a kind, if a workload that reads it is asked for alone.
@@ -270,14 +276,18 @@ WRITERS["resumed"] = Step(run="writing:many_chunks", method="write_small")
 
 
 def chosen(names: str, scale: Scale) -> list[Workload]:
-    """Those of a form whose names, or the parts before a hyphen, are listed; all for ""."""
+    """Those whose names, or the parts before a hyphen, are listed; all of a form for ""."""
     wanted = {name for name in names.split(",") if name}
     known = {one.name for one in WORKLOADS} | {one.name.split("-")[0] for one in WORKLOADS}
     if wanted - known:
         raise SystemExit(f"no workload {wanted - known}; there are: {', '.join(sorted(known))}")
-    return [
-        one
-        for one in WORKLOADS
-        if (not wanted or {one.name, one.name.split("-")[0]} & wanted)
-        and one.step.chunks in (0, *scale.indexes)
-    ]
+    if wanted:
+        return [one for one in WORKLOADS if {one.name, one.name.split("-")[0]} & wanted]
+    return [one for one in WORKLOADS if is_in(one, scale)]
+
+
+def is_in(workload: Workload, scale: Scale) -> bool:
+    """Whether a form has a workload."""
+    if workload.kind == "resumed":
+        return workload.step.workers in scale.resume_with
+    return workload.step.chunks in (0, *scale.indexes)

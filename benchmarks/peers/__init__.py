@@ -44,7 +44,7 @@ class Peer:
 
     module: in this folder, with a class Driver. reads: the peer whose data it reads, for one that
     is another way to read. package: what says the version. compared: whether "the best of the
-    others" may be this one.
+    others" may be this one. short: whether the short form has it.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Peer:
     reads: str = ""
     package: str = ""
     compared: bool = True
+    short: bool = True
 
     @property
     def data(self) -> str:
@@ -70,7 +71,13 @@ PEERS = [
     # Our dataset in torch's own DataLoader: what a user has who keeps that one.
     Peer(name="ours+torch", module="ours_plain", reads=OURS, compared=False),
     Peer(name="litdata", module="litdata", package="litdata"),
-    Peer(name="litdata+pyarrow", module="litdata", environment="arrow", package="litdata"),
+    Peer(
+        name="litdata+pyarrow",
+        module="litdata",
+        environment="arrow",
+        package="litdata",
+        short=False,
+    ),
     Peer(name="mosaic", module="mosaic", environment="mosaic", package="mosaicml-streaming"),
     Peer(name="webdataset", module="webdataset", package="webdataset"),
     Peer(name="grain", module="grain", package="grain"),
