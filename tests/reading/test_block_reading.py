@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 import torch
 from datasets import chunk_files, flip
-from documents import blocks_of, documents, of_lengths, segments, write
+from documents import blocks_of, count_calls, documents, of_lengths, segments, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import same
 
 import millstream as ms
 from millstream import TokensLoader
-from millstream.errors import CorruptData, StateMismatch, UsageError
+from millstream.errors import CorruptData, RowOutOfRange, StateMismatch, UsageError
+from millstream.reading.dataset import stream_of
 from millstream.store import LocalStore
 from millstream.streaming.item_loader import TokensLoader as DocumentedPath
 
@@ -92,6 +93,28 @@ def test_an_index_is_an_index(folder: Path, docs: list[np.ndarray]) -> None:
     assert dataset[[]] == dataset[3:3] == []
     with pytest.raises(IndexError):
         dataset[len(dataset)]
+
+
+def test_a_block_takes_few_calls(folder: Path) -> None:
+    """Of Python's functions: they are what a batch of blocks costs beside its copy."""
+    dataset = open_blocks(folder, 10)
+    reader = stream_of(dataset).source._reader
+    dataset[:]  # pages are checked once
+
+    def calls(count: int) -> int:
+        blocks, out = np.arange(count) * 3 % len(dataset), np.empty((count, 10), "<u2")
+        return count_calls(lambda: reader.read_blocks(blocks, {"value": out}))
+
+    assert calls(8) < 60
+    assert calls(72) - calls(8) <= 2 * 64
+
+
+def test_no_block_lies_outside(folder: Path) -> None:
+    dataset = open_blocks(folder, 10)
+    reader = stream_of(dataset).source._reader
+    for block in (-1, len(dataset), 1 << 40):
+        with pytest.raises(RowOutOfRange, match="outside a version of 178 blocks"):
+            reader.read(np.array([block]), [0])
 
 
 # What a block becomes -------------------------------------------------------------------------

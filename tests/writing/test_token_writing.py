@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from documents import documents, of_lengths, write
+from documents import count_calls, documents, of_lengths, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kills import live, tear, tree
@@ -124,6 +124,16 @@ def test_parts_leave_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(work, "PART_BYTES", 500)
     write(tmp_path / "b", docs, chunk_size=1_500)
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
+
+
+def test_a_document_takes_few_calls(tmp_path: Path) -> None:
+    def calls(folder: Path, count: int) -> int:
+        doc = np.zeros(1_000, np.uint16)
+        return count_calls(lambda: write(folder, [(doc for _ in range(count))], chunk_size=10**6))
+
+    write(tmp_path / "first", [np.zeros(3, int)])  # which imports what is needed
+    few, many = calls(tmp_path / "few", 100), calls(tmp_path / "many", 1_100)
+    assert many - few <= 6 * 1_000
 
 
 def test_tensors_are_stored_as_they_are(tmp_path: Path) -> None:

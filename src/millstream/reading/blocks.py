@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from millstream.errors import UsageError
+from millstream.errors import RowOutOfRange, UsageError
 from millstream.format import ChunkTable, Field, Manifest, Schema, TokenView
 from millstream.format.tree import tree_of
 from millstream.plan import BlockLine, Pieces, block_counts
@@ -87,6 +87,7 @@ class BlockReader:
         self._size, self._chunks, self._heads = items.block_size, chunks, heads
         self._names = [field.name for field in items.schema.fields]
         self._dtypes = [np.dtype(dtype) for dtype in dtypes]
+        self._count = int(items.counts.sum())
         self._line = BlockLine(_lengths(items.manifest.chunks), items.block_size)
 
     def read(
@@ -106,7 +107,12 @@ class BlockReader:
         return self.read(np.array([row], np.int64), fields)[0]
 
     def read_blocks(self, blocks: Rows, outs: Mapping[str, Array]) -> Rows:
-        """Fills the arrays of fields, by name; returns the numbers of the blocks that it took."""
+        """Fills the arrays of fields, by name; returns the numbers of the blocks that it took.
+
+        Raises RowOutOfRange.
+        """
+        if len(blocks) and blocks.view(np.uint64).max() >= self._count:  # negative ones are large
+            raise RowOutOfRange(f"a block lies outside a version of {self._count:,} blocks")
         first, heads = self._line.pieces(blocks)
         read_renewed(
             self._chunks,
