@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +22,12 @@ class ReadStats:
     replaced_chunks: int = 0
 
     def __add__(self, other: ReadStats) -> ReadStats:
-        mine, others = asdict(self), asdict(other)
-        return ReadStats(**{name: mine[name] + others[name] for name in mine})
+        return ReadStats(**{name: getattr(self, name) + getattr(other, name) for name in _NAMES})
 
     def __sub__(self, other: ReadStats) -> ReadStats:
-        mine, others = asdict(self), asdict(other)
-        return ReadStats(**{name: mine[name] - others[name] for name in mine})
+        return ReadStats(**{name: getattr(self, name) - getattr(other, name) for name in _NAMES})
 
 
+# `asdict` would copy deeply, which takes ten times as long, several times a batch.
+_NAMES = tuple(field.name for field in fields(ReadStats))
 NOTHING = ReadStats()
