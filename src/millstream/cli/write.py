@@ -91,6 +91,11 @@ def add_commands(commands: Commands) -> None:
         help="processes; by default one a CPU; 0 works in this process",
     )
     write.add_argument(
+        "--batched",
+        action="store_true",
+        help="FUNCTION returns columns of values, as many samples at once",
+    )
+    write.add_argument(
         "--on-error",
         choices=["raise", "skip"],
         default="raise",
@@ -119,6 +124,7 @@ def _optimize(args: argparse.Namespace) -> int:
         chunk_bytes=_number_or_text(args.chunk_bytes),
         chunk_size=args.chunk_size,
         num_workers=args.num_workers,
+        batched=args.batched,
         on_error=args.on_error,
         allow_pickle=args.allow_pickle,
         storage_options=storage_options(args),

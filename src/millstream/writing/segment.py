@@ -1,14 +1,15 @@
 """Segments: the encoded rows of one task, kept in a file until they are in chunks.
 
 A private format of one job, read only by the version that wrote it: the buffers of the parts
-end to end, a JSON index, its length (u64), and the xxh3 of all before that (u64). A segment has
-its name only once it is whole, as far as a kill goes; it is not synced to the disk, so after a
-power cut the checksum decides.
+end to end, a JSON index, its length (u64), and the xxh3 of all before that (u64). Of files that are
+inputs of the job it has no more than the names and states. A segment has its name only once it is
+whole, as far as a kill goes; it is not synced to the disk, so after a power cut the checksum decides.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from xxhash import xxh3_64, xxh3_64_intdigest
 
-from millstream.format import Arrays, Blobs, Part, Schema
+from millstream.format import Arrays, Blobs, FileSpan, Part, Schema, Source
 from millstream.store.local import map_file, storage_errors
 
 _END = struct.Struct("<QQ")
@@ -53,7 +54,7 @@ class Segment:
     def nbytes(self) -> int:
         """The bytes of all rows."""
         arrays = sum(len(values.data) for part in self.parts for values in part.arrays.values())
-        return arrays + sum(len(part.blobs.data) for part in self.parts if part.blobs)
+        return arrays + sum(int(part.blobs.sizes.sum()) for part in self.parts if part.blobs)
 
 
 class SegmentWriter:
@@ -86,6 +87,7 @@ class SegmentWriter:
             "sizes": self._put(part.blobs.sizes),
             "sums": self._put(part.blobs.sums),
             "data": self._put(part.blobs.data),
+            "files": [_from_span(file) for file in part.blobs.files],
         }
         self._parts.append({"rows": part.rows, "arrays": arrays, "blobs": blobs})
 
@@ -162,5 +164,16 @@ def _part(content: memoryview, schema: Schema, value: dict[str, Any]) -> Part:
         sizes=get(value["blobs"]["sizes"], "i8"),
         sums=get(value["blobs"]["sums"], "u8"),
         data=get(value["blobs"]["data"], "u1"),
+        files=tuple(map(_to_span, value["blobs"]["files"])),
     )
     return Part(schema=schema, rows=value["rows"], arrays=arrays, blobs=blobs)
+
+
+def _from_span(file: FileSpan) -> list[Any]:
+    source = file.source
+    return [file.row, file.at, os.fsencode(source.path).hex(), source.size, source.mtime_ns]
+
+
+def _to_span(value: list[Any]) -> FileSpan:
+    row, at, path, size, mtime_ns = value
+    return FileSpan(row=row, at=at, source=Source(os.fsdecode(bytes.fromhex(path)), size, mtime_ns))
