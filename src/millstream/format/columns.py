@@ -29,15 +29,19 @@ class Departs(Exception):
     """Internal: values are not all like the example of their field."""
 
 
+class Held:
+    """About how much memory the values of some columns take, beside that of numbers."""
+
+    __slots__ = ("nbytes",)
+
+    def __init__(self) -> None:
+        self.nbytes = 0
+
+
 class Column(ABC):
-    """nbytes: about how much memory the values take, but for numbers, where it is known."""
+    """push: takes one value."""
 
-    nbytes = 0
-
-    @property
-    @abstractmethod
-    def push(self) -> Callable[[Any], object]:
-        """Takes one value; this function is good until the next `take`."""
+    push: Callable[[Any], object]
 
     @abstractmethod
     def prepare(self, values: Any) -> Any:
@@ -58,10 +62,7 @@ class Numbers(Column):
     def __init__(self, codec: Number) -> None:
         self._codec = codec
         self._values = array(codec.typecode)
-
-    @property
-    def push(self) -> Callable[[Any], object]:
-        return self._values.append
+        self.push = self._values.append
 
     def prepare(self, values: Any) -> Any:
         # In an array an item is no Python number.
@@ -77,29 +78,33 @@ class Numbers(Column):
 
     def take(self) -> Arrays:
         """All values, which are gone from here then."""
-        values, self._values = self._values, array(self._codec.typecode)
-        dtype = self._codec.storage("")
-        column = np.frombuffer(values, values.typecode).astype(dtype, copy=False)
-        return Arrays(rows=len(values), dtype=dtype.str, shapes=((),), data=column.view(np.uint8))
+        rows, dtype = len(self._values), self._codec.storage("")
+        column = np.array(self._values, dtype)
+        del self._values[:]
+        return Arrays(rows=rows, dtype=dtype.str, shapes=((),), data=column.view(np.uint8))
 
 
 class Elements(Column):
     """Arrays, and scalars of numpy: their elements end to end."""
 
-    def __init__(self, codec: ArrayCodec, dtype: str) -> None:
-        self._codec, self._dtype = codec, dtype
+    def __init__(self, codec: ArrayCodec, dtype: str, held: Held) -> None:
+        self._codec, self._dtype, self._held = codec, dtype, held
         self._shapes: list[Shape] = []
         self._pieces: list[bytes] = []
+        self.push = self._pusher()
 
-    @property
-    def push(self) -> Callable[[Any], object]:
-        return self._push
+    def _pusher(self) -> Callable[[Any], object]:
+        """Runs for each sample: what it needs is at hand."""
+        encode, dtype, held = self._codec.encode, self._dtype, self._held
+        add_shape, add_piece = self._shapes.append, self._pieces.append
 
-    def _push(self, value: Any) -> None:
-        shape, piece = self._codec.encode(value, self._dtype)
-        self._pieces.append(piece)
-        self._shapes.append(shape)
-        self.nbytes += len(piece) + OBJECT_BYTES
+        def push(value: Any) -> None:
+            shape, piece = encode(value, dtype)
+            add_piece(piece)
+            add_shape(shape)
+            held.nbytes += len(piece) + OBJECT_BYTES
+
+        return push
 
     def prepare(self, values: Any) -> Any:
         if type(values) is list:
@@ -114,20 +119,22 @@ class Elements(Column):
         shapes, pieces, beside = prepared
         self._shapes += shapes
         self._pieces += pieces
-        self.nbytes += sum(map(len, pieces)) + beside
+        self._held.nbytes += sum(map(len, pieces)) + beside
 
     def undo(self, rows: int) -> None:
         if len(self._shapes) > rows:
             self._shapes.pop()
-            self.nbytes -= len(self._pieces.pop()) + OBJECT_BYTES
+            self._held.nbytes -= len(self._pieces.pop()) + OBJECT_BYTES
 
     def take(self) -> Arrays:
         """All values, which are gone from here then."""
-        shapes, self._shapes = self._shapes, []
-        pieces, self._pieces = self._pieces, []
-        self.nbytes = 0
+        pieces = self._pieces
         data = np.frombuffer(pieces[0] if len(pieces) == 1 else b"".join(pieces), np.uint8)
-        return Arrays.of(len(shapes), self._codec.storage(self._dtype).str, shapes, data)
+        dtype = self._codec.storage(self._dtype).str
+        taken = Arrays.of(len(self._shapes), dtype, self._shapes, data)
+        self._shapes.clear()
+        self._pieces.clear()
+        return taken
 
 
 class Payloads(Column):
@@ -136,20 +143,17 @@ class Payloads(Column):
     may_refer: whether the bytes of a file may be left where they are for now.
     """
 
-    def __init__(self, codec: BlobCodec, may_refer: Callable[[Source], bool]) -> None:
-        self._codec, self._may_refer = codec, may_refer
+    def __init__(self, codec: BlobCodec, held: Held, may_refer: Callable[[Source], bool]) -> None:
+        self._codec, self._held, self._may_refer = codec, held, may_refer
         # Few kinds can be files: the others are not asked each time.
         self._can_refer = type(codec).source is not BlobCodec.source
         self._payloads: list[Payload] = []
-
-    @property
-    def push(self) -> Callable[[Any], object]:
-        return self._push
+        self.push = self._push
 
     def _push(self, value: Any) -> None:
         payload = self._payload(value)
         self._payloads.append(payload)
-        self.nbytes += OBJECT_BYTES + (len(payload) if type(payload) is bytes else OBJECT_BYTES)
+        self._held.nbytes += _memory(payload)
 
     def _payload(self, value: Any) -> Payload:
         if self._can_refer:
@@ -165,17 +169,20 @@ class Payloads(Column):
 
     def extend(self, prepared: Any) -> None:
         self._payloads += prepared
-        held = sum(len(payload) for payload in prepared if type(payload) is bytes)
-        self.nbytes += held + OBJECT_BYTES * len(prepared)
+        self._held.nbytes += sum(map(_memory, prepared))
 
     def undo(self, rows: int) -> None:
-        del self._payloads[rows:]
+        if len(self._payloads) > rows:
+            self._held.nbytes -= _memory(self._payloads.pop())
 
     def take(self) -> list[Payload]:
         """All payloads, which are gone from here then."""
         payloads, self._payloads = self._payloads, []
-        self.nbytes = 0
         return payloads
+
+
+def _memory(payload: Payload) -> int:
+    return OBJECT_BYTES + (len(payload) if type(payload) is bytes else 4 * OBJECT_BYTES)
 
 
 def join_rows(columns: Sequence[list[Payload]]) -> Blobs:

@@ -8,8 +8,9 @@ from typing import Any
 from millstream.errors import SampleError
 from millstream.format.batch import Batch
 from millstream.format.codecs import ArrayCodec, Codec, Number, Source
-from millstream.format.columns import Departs, Elements, Numbers, Payloads, join_rows
+from millstream.format.columns import Departs, Elements, Held, Numbers, Payloads, join_rows
 from millstream.format.part import Part
+from millstream.format.quick import taker
 from millstream.format.schema import (
     Field,
     Schema,
@@ -43,50 +44,67 @@ class Encoder:
         leaves = list(self._leaves(example))
         self.schema, self._bound = _schema_of(example, leaves, codecs)
         self._codecs = codecs
-        # What makes the hot loop short: a sample whose leaves have these types, and pass the tests
-        # of the fields whose type does not say all, needs no codec to describe it.
-        self._types = list(map(type, leaves))
-        alike = [codec.alike(leaf) for codec, leaf in zip(self._bound, leaves, strict=True)]
-        self._tests = [(index, test) for index, test in enumerate(alike) if test is not None]
+        self._held = Held()
         self._columns = [
-            _column(codec, field.dtype, may_refer)
+            _column(codec, field.dtype, self._held, may_refer)
             for field, codec in zip(self.schema.fields, self._bound, strict=True)
         ]
         self._row_bytes = 8 * sum(isinstance(column, Numbers) for column in self._columns)
-        self._begin()
-
-    def _begin(self) -> None:
         self.rows = 0
-        self._pushes = [column.push for column in self._columns]
+        # A sample whose leaves have these types and pass these tests needs no further look.
+        self._types = list(map(type, leaves))
+        self._tests = [codec.alike(leaf) for codec, leaf in zip(self._bound, leaves, strict=True)]
+        pushes = [column.push for column in self._columns]
+        self._take = taker(self.schema.tree, self._types, self._tests, pushes) or self._take_leaves
 
     @property
     def nbytes(self) -> int:
         """About how much memory the rows since the last `take` hold."""
-        return self.rows * self._row_bytes + sum([column.nbytes for column in self._columns])
+        return self._held.nbytes + self.rows * self._row_bytes
 
     def add(self, sample: Any) -> None:
         """Adds one sample; raises SampleError, and then nothing of it is added."""
+        try:
+            taken = self._take(sample)
+        except Exception:
+            self._undo()
+            taken = False
+        if not taken:
+            self._add_checked(sample)
+        self.rows += 1
+
+    def _take_leaves(self, sample: Any) -> bool:
+        """Takes a sample of any structure, if its leaves are just like the example's."""
+        leaves = self._leaves(sample)
+        if [*map(type, leaves)] != self._types:
+            return False
+        for test, leaf in zip(self._tests, leaves, strict=True):
+            if test is not None and not test(leaf):
+                return False
+        for column, leaf in zip(self._columns, leaves, strict=True):
+            column.push(leaf)
+        return True
+
+    def _add_checked(self, sample: Any) -> None:
+        """Adds a sample after asking the codecs whether it fits; says why if it does not."""
         try:
             leaves = self._leaves(sample)
         except Mismatch as error:
             name = path_name(error.path) or "the sample"
             raise SampleError(type_difference(name, error.got, error.expected)) from None
-        if [*map(type, leaves)] != self._types:
-            self._check(leaves)
-        else:
-            for index, test in self._tests:
-                if not test(leaves[index]):
-                    self._check(leaves)
-                    break
+        for field, codec, leaf in zip(self.schema.fields, self._bound, leaves, strict=True):
+            if codec.describe(leaf) != field.dtype:
+                raise SampleError(type_difference(field.name, self._type(leaf, field), str(field)))
         try:
-            for push, leaf in zip(self._pushes, leaves, strict=True):
-                push(leaf)
+            for column, leaf in zip(self._columns, leaves, strict=True):
+                column.push(leaf)
         except Exception:
-            for column in self._columns:
-                column.undo(self.rows)
-            self._check(leaves)  # which says it better, if it finds something
+            self._undo()
             raise
-        self.rows += 1
+
+    def _undo(self) -> None:
+        for column in self._columns:
+            column.undo(self.rows)
 
     def add_batch(self, batch: Batch) -> None:
         """Adds the rows of a batch, as if one by one; raises SampleError for the first bad one."""
@@ -106,16 +124,10 @@ class Encoder:
         if type(values) is list:
             if set(map(type, values)) != {self._types[index]}:
                 raise Departs
-            test = dict(self._tests).get(index)
+            test = self._tests[index]
             if test is not None and not all(map(test, values)):
                 raise Departs
         return self._columns[index].prepare(values)
-
-    def _check(self, leaves: Sequence[Any]) -> None:
-        """Raises SampleError for the first leaf that is not like the example's."""
-        for field, codec, leaf in zip(self.schema.fields, self._bound, leaves, strict=True):
-            if codec.describe(leaf) != field.dtype:
-                raise SampleError(type_difference(field.name, self._type(leaf, field), str(field)))
 
     def _type(self, leaf: Any, field: Field) -> str:
         if leaf is None or isinstance(leaf, dict | list | tuple):
@@ -138,7 +150,7 @@ class Encoder:
             },
             blobs=join_rows(payloads) if payloads else None,
         )
-        self._begin()
+        self.rows = self._held.nbytes = 0
         return part
 
 
@@ -159,10 +171,10 @@ def _schema_of(
 
 
 def _column(
-    codec: Codec, dtype: str, may_refer: Callable[[Source], bool]
+    codec: Codec, dtype: str, held: Held, may_refer: Callable[[Source], bool]
 ) -> Numbers | Elements | Payloads:
     if isinstance(codec, Number):
         return Numbers(codec)
     if isinstance(codec, ArrayCodec):
-        return Elements(codec, dtype)
-    return Payloads(codec, may_refer)
+        return Elements(codec, dtype, held)
+    return Payloads(codec, held, may_refer)

@@ -12,7 +12,6 @@ from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from operator import itemgetter
 from typing import Any, Literal
 
 from millstream.errors import CorruptData, SampleError
@@ -120,30 +119,16 @@ def flattener(tree: Tree, path: tuple[Key, ...] = ()) -> Flatten:
     return _sequence_flattener(tree, path, children)
 
 
-def leaves_of(tree: Tree) -> Callable[[Any], Sequence[Any]]:
+def leaves_of(tree: Tree) -> Callable[[Any], list[Any]]:
     """A function that gives the leaves of one sample; raises Mismatch."""
     flatten = flattener(tree)
-    keys, count = tree.keys, len(tree.keys)
 
-    def collect(sample: Any) -> Sequence[Any]:
+    def collect(sample: Any) -> list[Any]:
         leaves: list[Any] = []
         flatten(sample, leaves)
         return leaves
 
-    # The usual sample, a dict of two or more values, is not worth a walk.
-    if tree.container != "dict" or count < 2 or any(child != LEAF for child in tree.children):
-        return collect
-    pick = itemgetter(*keys)
-
-    def picked(sample: Any) -> Sequence[Any]:
-        if type(sample) is dict and len(sample) == count:
-            try:
-                return pick(sample)  # type: ignore[no-any-return]
-            except KeyError:
-                pass
-        return collect(sample)
-
-    return picked
+    return collect
 
 
 def _expect_none(value: object, path: tuple[Key, ...]) -> None:

@@ -23,11 +23,11 @@ _LONGEST_NAME = 255
 
 
 class NotFetched(Exception):
-    """An input that could not be had; cause: what the store said."""
+    """An input that could not be had; cause: what the store said; it gave no sample."""
 
     def __init__(self, cause: MillstreamError) -> None:
         super().__init__(f"{type(cause).__name__}: {cause}")
-        self.cause = cause
+        self.cause, self.kept = cause, 0
 
 
 class FileStore(Protocol):

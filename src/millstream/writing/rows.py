@@ -16,26 +16,32 @@ PART_BYTES = 16_000_000
 
 
 class Raised(Exception):
-    """The user's function raised `cause`."""
+    """The user's function raised `cause`, after so many samples of the same input were kept."""
 
-    def __init__(self, cause: Exception) -> None:
+    def __init__(self, cause: Exception, kept: int = 0) -> None:
         super().__init__(f"{type(cause).__name__}: {cause}")
-        self.cause = cause
+        self.cause, self.kept = cause, kept
 
 
 class Rows:
     """batched: whether a sample stands for many, as a `Batch`.
 
-    count: how many there were so far. first_input: the index of the input that gave the first.
+    first_input: the index of the input that gave the first row.
     """
 
     def __init__(self, codecs: Sequence[Codec], writer: SegmentWriter, *, batched: bool) -> None:
-        self._codecs, self._writer, self._batched = codecs, writer, batched
+        self._codecs, self._writer = codecs, writer
+        self._add = self._add_batch if batched else self._add_sample
         self._encoder: Encoder | None = None
-        self._plain: type = type(None)  # of the last result that was no iterator
+        self._plain: type = object  # of the last result that was no iterator
         self._given: Any = None
+        self._written = 0
         self.first_input: int | None = None
-        self.count = 0
+
+    @property
+    def count(self) -> int:
+        """How many rows there were so far."""
+        return self._written + (self._encoder.rows if self._encoder else 0)
 
     def add_results(self, fn: Callable[[Any], Any], value: Any, given: Any, index: int) -> None:
         """What fn gives for one input: one sample, those of an iterator, or none for None.
@@ -47,29 +53,37 @@ class Rows:
             result = fn(value)
         except Exception as error:
             raise Raised(error) from error
-        if type(result) is not self._plain and isinstance(result, Iterator):
-            for sample in _items(result):
-                self._add(sample, index)
+        if type(result) is self._plain:
+            self._add(result, index)
+        elif isinstance(result, Iterator):
+            self._add_items(result, index)
         elif result is not None:
             self._plain = type(result)
             self._add(result, index)
 
-    def _add(self, sample: Any, index: int) -> None:
-        if self._batched:
-            self._add_batch(Batch(sample), index)
-            return
+    def _add_items(self, samples: Iterator[Any], index: int) -> None:
+        before = self.count
+        while True:
+            try:
+                sample = next(samples)
+            except StopIteration:
+                return
+            except Exception as error:
+                raise Raised(error, self.count - before) from error
+            self._add(sample, index)
+
+    def _add_sample(self, sample: Any, index: int) -> None:
         encoder = self._encoder or self._begin(sample, index)
         encoder.add(sample)
-        self.count += 1
         if encoder.nbytes >= PART_BYTES:
             self.flush()
 
-    def _add_batch(self, batch: Batch, index: int) -> None:
+    def _add_batch(self, value: Any, index: int) -> None:
+        batch = Batch(value)
         if not batch.rows:
             return
         encoder = self._encoder or self._begin(batch.row(0), index)
         encoder.add_batch(batch)
-        self.count += batch.rows
         if encoder.nbytes >= PART_BYTES:
             self.flush()
 
@@ -86,17 +100,7 @@ class Rows:
         """Writes down what there is."""
         if self._encoder is not None and (part := self._encoder.take()) is not None:
             self._writer.add(part)
-
-
-def _items(samples: Iterator[Any]) -> Iterator[Any]:
-    while True:
-        try:
-            sample = next(samples)
-        except StopIteration:
-            return
-        except Exception as error:
-            raise Raised(error) from error
-        yield sample
+            self._written += part.rows
 
 
 def _paths(value: Any) -> Iterator[str]:

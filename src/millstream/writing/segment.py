@@ -1,9 +1,10 @@
 """Segments: the encoded rows of one task, kept in a file until they are in chunks.
 
 A private format of one job, read only by the version that wrote it: the buffers of the parts
-end to end, a JSON index, its length (u64), and the xxh3 of all before that (u64). Of files that are
-inputs of the job it has no more than the names and states. A segment has its name only once it is
-whole, as far as a kill goes; it is not synced to the disk, so after a power cut the checksum decides.
+end to end, a JSON index, its length (u64), and the xxh3 of all before that (u64). Of files that
+are inputs of the job it has the names and states alone. A segment has its name only once it is
+whole, as far as a kill goes; it is not synced to the disk, so after a power cut the checksum
+decides.
 """
 
 from __future__ import annotations

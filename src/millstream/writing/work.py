@@ -69,14 +69,12 @@ class Work:
             rows = Rows(codecs, writer, batched=self.batched)
             skipped: list[Skipped] = []
             for index, value in enumerate(task.inputs, task.start):
-                before = rows.count
                 try:
                     rows.add_results(self.fn, next(inputs), value, index)
                 except (Raised, NotFetched) as error:
                     if not self.skip_errors:
                         raise _input_error(error, index, value) from error.cause
-                    kept = rows.count - before
-                    skipped.append(Skipped(input=index, error=str(error), kept=kept))
+                    skipped.append(Skipped(input=index, error=str(error), kept=error.kept))
                 except SampleError as error:
                     place = f"the sample from input {index} ({short(value)})"
                     raise SampleError(f"{place}: {error}") from None
