@@ -16,6 +16,9 @@ from typing import Any
 _COUNT = struct.Struct("<Q")
 Buffer = bytes | bytearray | memoryview
 
+# Up to here one call costs less than the copy, and the other side wakes up once.
+JOINED = 1 << 16
+
 
 def dump(value: Any) -> list[Buffer]:
     """A value as pieces; shares the memory of the arrays in it."""
@@ -31,7 +34,11 @@ def load(pieces: Sequence[Buffer]) -> Any:
 
 def send(sock: socket.socket, pieces: Sequence[Buffer]) -> None:
     """Sends a message; blocks until the last byte is taken."""
-    sock.sendall(struct.pack(f"<{1 + len(pieces)}Q", len(pieces), *map(len, pieces)))
+    head = struct.pack(f"<{1 + len(pieces)}Q", len(pieces), *map(len, pieces))
+    if sum(map(len, pieces)) <= JOINED:
+        sock.sendall(b"".join([head, *pieces]))
+        return
+    sock.sendall(head)
     for piece in pieces:
         sock.sendall(piece)
 

@@ -14,6 +14,7 @@ import os
 import struct
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -108,7 +109,7 @@ class SegmentWriter:
     def finish(self, skipped: Sequence[Skipped], first_input: int | None) -> None:
         """Writes the index and gives the file its name."""
         index = {
-            "schema": None if self._schema is None else self._schema.to_json(),
+            "schema": None if self._schema is None else json.dumps(self._schema.to_json()),
             "parts": self._parts,
             "skipped": [asdict(some) for some in skipped],
             "first_input": first_input,
@@ -140,12 +141,18 @@ def read_segment(path: Path) -> Segment:
     end = len(content) - _END.size
     length, _ = _END.unpack(content[end:])
     index = json.loads(bytes(content[end - length : end]))
-    schema = index["schema"] and Schema.from_json(index["schema"])
+    schema = index["schema"] and _schema(index["schema"])
     return Segment(
         parts=tuple(_part(content, schema, part) for part in index["parts"]),
         skipped=tuple(Skipped(**some) for some in index["skipped"]),
         first_input=index["first_input"],
     )
+
+
+@lru_cache(maxsize=8)
+def _schema(text: str) -> Schema:
+    """One for all segments of a job, which have the same."""
+    return Schema.from_json(json.loads(text))
 
 
 def _part(content: memoryview, schema: Schema, value: dict[str, Any]) -> Part:
