@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 # Enough tasks to keep a hundred workers evenly busy, few enough that handing them out and recording
-# them, most of a millisecond each, costs little beside quick work. Few inputs are often slow ones.
+# them, most of a millisecond each, costs little beside quick work.
 MAX_TASKS = 512
-FEW_INPUTS = 1_024
 MAX_INPUTS = 4_096
 
 
@@ -23,6 +22,6 @@ class Task:
 
 def tasks(inputs: int) -> Iterator[Task]:
     """The tasks of so many inputs. Where their borders lie leaves no trace in a dataset."""
-    size = 1 if inputs <= FEW_INPUTS else min(-(-inputs // MAX_TASKS), MAX_INPUTS)
+    size = min(max(1, -(-inputs // MAX_TASKS)), MAX_INPUTS)
     for number, start in enumerate(range(0, inputs, size)):
         yield Task(number, start, min(start + size, inputs))
