@@ -90,6 +90,18 @@ def add_commands(commands: Commands) -> None:
         metavar="N",
         help="processes; by default one a CPU; 0 works in this process",
     )
+    _add_samples(write)
+    add_storage_options(write)
+    write.add_argument(
+        "--take-over",
+        action="store_true",
+        help="go on with a job in a bucket although another machine, which is gone, is noted there",
+    )
+    add_json(write)
+
+
+def _add_samples(write: argparse.ArgumentParser) -> None:
+    """What FUNCTION returns, and what becomes of it."""
     write.add_argument(
         "--batched",
         action="store_true",
@@ -104,13 +116,6 @@ def add_commands(commands: Commands) -> None:
     write.add_argument(
         "--allow-pickle", action="store_true", help="store values of unknown types by pickle"
     )
-    add_storage_options(write)
-    write.add_argument(
-        "--take-over",
-        action="store_true",
-        help="go on with a job in a bucket although another machine, which is gone, is noted there",
-    )
-    add_json(write)
 
 
 def _optimize(args: argparse.Namespace) -> int:
