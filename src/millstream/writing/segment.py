@@ -58,6 +58,12 @@ class Segment:
         arrays = sum(len(values.data) for part in self.parts for values in part.arrays.values())
         return arrays + sum(int(part.blobs.sizes.sum()) for part in self.parts if part.blobs)
 
+    @property
+    def held(self) -> int:
+        """Those of them that lie in the segment."""
+        files = [file for part in self.parts if part.blobs for file in part.blobs.files]
+        return self.nbytes - sum(file.source.size for file in files)
+
 
 class SegmentWriter:
     """Writes a segment part by part under a temporary name; `finish` gives it its own."""
