@@ -38,6 +38,7 @@ from servers.faultproxy import FaultProxy
 from servers.faults import Slow
 from servers.link import Link
 from servers.seaweedfs import SeaweedFS
+
 from stripped import STAGES, Meter, make_ready, stripped
 
 OUT = Path(__file__).parent / "out" / "object_storage.json"

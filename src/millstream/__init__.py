@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from millstream.format.codecs.files import File, Image, Jpeg
     from millstream.format.codecs.json import Json
     from millstream.reading.dataset import StreamingDataset
     from millstream.store.walk import walk
@@ -19,9 +20,22 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["Json", "StreamingDataLoader", "StreamingDataset", "TokensLoader", "optimize", "walk"]
+__all__ = [
+    "File",
+    "Image",
+    "Jpeg",
+    "Json",
+    "StreamingDataLoader",
+    "StreamingDataset",
+    "TokensLoader",
+    "optimize",
+    "walk",
+]
 
 _HOMES = {
+    "File": "millstream.format.codecs.files",
+    "Image": "millstream.format.codecs.files",
+    "Jpeg": "millstream.format.codecs.files",
     "Json": "millstream.format.codecs.json",
     "StreamingDataLoader": "millstream.torch.loader",
     "StreamingDataset": "millstream.reading.dataset",

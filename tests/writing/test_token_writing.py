@@ -25,7 +25,7 @@ from millstream.errors import OutputNotEmpty, SampleError, UsageError
 from millstream.format import Part
 from millstream.reading.versions import load_version
 from millstream.store import LocalStore
-from millstream.writing import tasks, work
+from millstream.writing import tasks, token_rows
 from millstream.writing.cuts import Limits
 from millstream.writing.token_rows import TokenRows
 
@@ -106,9 +106,10 @@ class Writer:
         self.parts.append(part)
 
 
-def test_a_long_document_is_written_down_piece_by_piece() -> None:
+def test_a_long_document_is_written_down_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_rows, "PART_BYTES", 8_000)
     writer = Writer()
-    rows = TokenRows(Limits(nbytes=1 << 40, tokens=1_000), writer, 8_000)  # type: ignore[arg-type]
+    rows = TokenRows(Limits(nbytes=1 << 40, tokens=1_000), writer)  # type: ignore[arg-type]
     rows.add(np.arange(100_500, dtype="<i8"), 5)
     rows.add(np.arange(3, dtype="<i8"), 6)
     rows.flush()
@@ -121,7 +122,7 @@ def test_a_long_document_is_written_down_piece_by_piece() -> None:
 def test_parts_leave_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     docs = of_lengths([700, 30, 9_000, 5, 5, 2_000, 40], "<u2")
     write(tmp_path / "a", docs, chunk_size=1_500)
-    monkeypatch.setattr(work, "PART_BYTES", 500)
+    monkeypatch.setattr(token_rows, "PART_BYTES", 500)
     write(tmp_path / "b", docs, chunk_size=1_500)
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
 

@@ -88,6 +88,23 @@ def add_commands(commands: Commands) -> None:
         metavar="N",
         help="processes; by default one a CPU; 0 works in this process",
     )
+    _add_samples(write)
+    add_storage_options(write)
+    write.add_argument(
+        "--take-over",
+        action="store_true",
+        help="go on with a job in a bucket although another machine, which is gone, is noted there",
+    )
+    add_json(write)
+
+
+def _add_samples(write: argparse.ArgumentParser) -> None:
+    """What FUNCTION returns, and what becomes of it."""
+    write.add_argument(
+        "--batched",
+        action="store_true",
+        help="FUNCTION returns columns of values, as many samples at once",
+    )
     write.add_argument(
         "--on-error",
         choices=["raise", "skip"],
@@ -97,13 +114,6 @@ def add_commands(commands: Commands) -> None:
     write.add_argument(
         "--allow-pickle", action="store_true", help="store values of unknown types by pickle"
     )
-    add_storage_options(write)
-    write.add_argument(
-        "--take-over",
-        action="store_true",
-        help="go on with a job in a bucket although another machine, which is gone, is noted there",
-    )
-    add_json(write)
 
 
 def _add_chunks(write: argparse.ArgumentParser) -> None:
@@ -135,6 +145,7 @@ def _optimize(args: argparse.Namespace) -> int:
         chunk_size=args.chunk_size,
         item_loader=args.item_loader,
         num_workers=args.num_workers,
+        batched=args.batched,
         on_error=args.on_error,
         allow_pickle=args.allow_pickle,
         storage_options=storage_options(args),

@@ -72,7 +72,7 @@ def array_blob_bytes(dtype: str, shape: Shape) -> int:
 
 
 def assemble(parts: Sequence[Part], identity: Identity) -> Chunk:
-    """One chunk of all the rows of some parts of one schema, in order."""
+    """One chunk of all the rows of some parts of one schema, in order; none lies in files."""
     rows = sum(part.rows for part in parts)
     columns: dict[int, list[Arrays]] = {}
     blobs: dict[tuple[int, ...], Blobs] = {}

@@ -21,6 +21,7 @@ from millstream.writing.commit import build_manifest, publish, shaping
 from millstream.writing.cuts import MAX_TOKENS, Limits
 from millstream.writing.fetch import InputFetcher
 from millstream.writing.folder import JobFolder, job_place, remove_leftovers
+from millstream.writing.gather import Room
 from millstream.writing.holdings import is_finished
 from millstream.writing.identity import JobKey, job_key
 from millstream.writing.job import JobRun
@@ -46,6 +47,7 @@ def optimize(
     chunk_size: int | None = None,
     item_loader: TokensLoader | None = None,
     num_workers: int | None = None,
+    batched: bool = False,
     on_error: Literal["raise", "skip"] = "raise",
     allow_pickle: bool = False,
     storage_options: Mapping[str, object] | None = None,
@@ -68,6 +70,9 @@ def optimize(
             will do), or None for no sample. A sample is a dict, list, tuple or namedtuple of
             values, nested as deep as you like, or a bare value. All samples have the same
             structure and types. A lambda or a closure will do; scripts need no main guard.
+            Files can be values: `millstream.File(path)` holds the bytes of any file, `Jpeg` and
+            `Image` those of an image; one that is among the inputs is copied straight into its
+            chunk, and has to stay as it is until the dataset is written.
         inputs: Anything with a length and indices whose items pickle. For an item that is the URL
             of an object (`s3://`, `r2://`, `gs://`, `azure://`, `hf://`, `https://` and so on)
             fn gets the path of a local copy with the same name, which is fetched ahead and
@@ -87,6 +92,11 @@ def optimize(
             tensor of integers. Documents are laid end to end, to be read in blocks of any size;
             one lies in one chunk, unless it is longer than a chunk may be.
         num_workers: Processes that run fn; by default one a CPU; 0 runs it in this process.
+        batched: fn returns, or yields, many samples at once: the structure of a sample, with a
+            column of values in place of each value. A column is an array or a tensor, with a
+            value for each entry of its first axis, or a list of values; all have one length,
+            which may be 0. The dataset is the same as if fn had yielded `column[i]` for each i,
+            so a 1-D array holds numpy scalars, and its `tolist()` Python's numbers.
         on_error: What happens when fn raises: "raise" stops the job and names the input, "skip"
             goes on and lists the input in the report. Samples that an iterator yielded before
             it raised are kept.
@@ -115,6 +125,10 @@ def optimize(
         StorageError: Writing failed, as on a full disk, or an input could not be fetched.
     """
     _check(fn, num_workers, on_error, item_loader)
+    if type(batched) is not bool:
+        raise UsageError(f"batched is {batched!r}, expected True or False")
+    if batched and item_loader is not None:
+        raise UsageError("batched is not for a TokensLoader: let fn yield one document at a time")
     inputs = _as_sequence(inputs)
     is_tokens = item_loader is not None
     limits = (_token_limits if is_tokens else _limits)(chunk_bytes, chunk_size)
@@ -127,6 +141,7 @@ def optimize(
         "on_error": on_error,
         "allow_pickle": allow_pickle,
         **({"item_loader": "tokens"} if is_tokens else {}),
+        "batched": batched,
     }
     job = _Job(
         fn=fn,
@@ -215,6 +230,8 @@ class _Job:
             skip_errors=self.key.settings["on_error"] == "skip",
             allow_pickle=self.key.settings["allow_pickle"],
             tokens=self.limits if "item_loader" in self.key.settings else None,
+            batched=self.key.settings["batched"],
+            room=Room(),
         )
         digest = self.key.digest()
         with ProgressBar(len(self.inputs), show=self.verbose) as bar:

@@ -15,21 +15,25 @@ import numpy.typing as npt
 
 from millstream.format import Part, Schema, TokenEncoder, chunk_layout, object_bytes
 from millstream.writing.cuts import Limits
+from millstream.writing.rows import PART_BYTES, Rows
 from millstream.writing.segment import SegmentWriter
 
 
-class TokenRows:
-    """Takes documents one by one. count: how many there were. first_input: what gave the first."""
+class TokenRows(Rows):
+    """Takes documents one by one."""
 
-    def __init__(self, limits: Limits, writer: SegmentWriter, part_bytes: int) -> None:
-        self._limits, self._writer, self._part_bytes = limits, writer, part_bytes
+    def __init__(self, limits: Limits, writer: SegmentWriter) -> None:
+        super().__init__()
+        self._limits, self._writer = limits, writer
         self._encoder: TokenEncoder | None = None
-        self._most = 0
-        self.first_input: int | None = None
-        self.count = 0
+        self._most = self._count = 0
+
+    @property
+    def count(self) -> int:
+        """How many documents there were so far."""
+        return self._count
 
     def add(self, sample: Any, index: int) -> None:
-        """A document that input `index` gave; raises SampleError."""
         if self._encoder is None:
             self._encoder = self._begin(sample)
             self.first_input = index
@@ -39,18 +43,18 @@ class TokenRows:
             self._add_long(encoder, tokens)
         else:
             encoder.add(tokens)
-        if encoder.nbytes >= self._part_bytes:
+        if encoder.nbytes >= PART_BYTES:
             self.flush()
-        self.count += 1
+        self._count += 1
 
     def _add_long(self, encoder: TokenEncoder, tokens: npt.NDArray[Any]) -> None:
         for start in range(0, len(tokens), self._most):
             encoder.add(tokens[start : start + self._most], joins=start > 0)
-            if encoder.nbytes >= self._part_bytes:
+            if encoder.nbytes >= PART_BYTES:
                 self.flush()
 
     def _begin(self, sample: Any) -> TokenEncoder:
-        encoder = TokenEncoder(sample, self._part_bytes)
+        encoder = TokenEncoder(sample, PART_BYTES)
         self._most = most_tokens(encoder.schema, encoder.dtype, self._limits)
         return encoder
 
