@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from pathlib import Path
 
 from millstream.errors import UsageError
 from millstream.reading.dataset import StreamingDataset
 from millstream.reading.run import check_rank
+from millstream.torch.timing import Trace
 from millstream.torch.topology import CALLER, Ranks, find_ranks
 
 
@@ -53,15 +56,22 @@ def are_threads(workers: object) -> bool:
     return workers == "threads"
 
 
-def check_headspace(replay: object, profile_batches: object, profile_skip_batches: object) -> None:
-    """Raises UsageError for numbers of batches that make no sense."""
-    for name, value, least in (
-        ("replay", replay, 1),
-        ("profile_batches", profile_batches, 1),
-        ("profile_skip_batches", profile_skip_batches, 0),
-    ):
-        if value is not None and (type(value) is not int or value < least):
-            raise UsageError(f"{name} is {value!r}, expected a number from {least}")
+def check_replay(replay: object) -> None:
+    """Raises UsageError for a number of batches that makes no sense."""
+    _check_number("replay", replay, 1)
+
+
+def trace_of(batches: object, skip: object, folder: str | os.PathLike[str] | None) -> Trace | None:
+    """The trace that is asked for, if any; UsageError for numbers that make no sense."""
+    count = _check_number("profile_batches", batches, 1)
+    skipped = _check_number("profile_skip_batches", skip, 0) or 0
+    return None if count is None else Trace(Path(folder or "."), skipped, count)
+
+
+def _check_number(name: str, value: object, least: int) -> int | None:
+    if value is None or (type(value) is int and value >= least):
+        return value
+    raise UsageError(f"{name} is {value!r}, expected a number from {least}")
 
 
 def warn_of_what_does_nothing(multiprocessing_context: object, in_order: bool) -> None:

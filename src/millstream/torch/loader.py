@@ -7,7 +7,6 @@ import os
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -19,10 +18,18 @@ from millstream.reading.dataset import StreamingDataset, stream_of
 from millstream.reading.run import Run, Shape, drops_last
 from millstream.reading.stats import LoaderStats
 from millstream.reading.steps import Maker
-from millstream.torch import arguments
+from millstream.torch.arguments import (
+    agreed,
+    are_threads,
+    check,
+    check_replay,
+    rank_of,
+    refuse_samplers,
+    trace_of,
+    warn_of_what_does_nothing,
+)
 from millstream.torch.engine import Engine, EpochIterator
 from millstream.torch.replay import Replay
-from millstream.torch.timing import Trace
 
 logger = logging.getLogger("millstream")
 
@@ -110,39 +117,25 @@ class StreamingDataLoader(DataLoader[Any]):
         profile_skip_batches: int = 0,
         profile_dir: str | os.PathLike[str] | None = None,
     ) -> None:
-        arguments.refuse_samplers(sampler, batch_sampler)
-        arguments.check(
-            dataset, batch_size, num_workers, prefetch_factor, persistent_workers, timeout
-        )
-        arguments.check_headspace(replay, profile_batches, profile_skip_batches)
-        threads = arguments.are_threads(workers) and num_workers > 0
-        arguments.warn_of_what_does_nothing(multiprocessing_context, in_order)
-        drops = arguments.agreed("drop_last", dataset.drop_last, drop_last)
-        self._found = arguments.rank_of(rank, ranks)
-        shape = Shape(
-            batch_size=batch_size,
-            ranks=self._found.ranks,
-            drop_last=drops_last(drops, self._found.ranks),
-        )
-        shuffle = arguments.agreed("shuffle", dataset.shuffle, shuffle)
+        refuse_samplers(sampler, batch_sampler)
+        check(dataset, batch_size, num_workers, prefetch_factor, persistent_workers, timeout)
+        check_replay(replay)
+        warn_of_what_does_nothing(multiprocessing_context, in_order)
+        threads = are_threads(workers) and num_workers > 0
+        self._found = rank_of(rank, ranks)
+        drops = drops_last(agreed("drop_last", dataset.drop_last, drop_last), self._found.ranks)
+        shape = Shape(batch_size=batch_size, ranks=self._found.ranks, drop_last=drops)
+        shuffle = agreed("shuffle", dataset.shuffle, shuffle)
         self._run = Run(stream_of(dataset), shape, self._found.rank, shuffle=shuffle)
         self._engine = Engine(
-            Maker(
-                dataset=dataset,
-                rank=self._found.rank,
-                seed=dataset.seed if generator is None else generator.initial_seed(),
-                collate_fn=collate_fn,
-                alone=not threads,
-            ),
+            _maker(dataset, self._found.rank, collate_fn, generator, alone=not threads),
             workers=num_workers,
             threads=threads,
             ahead=2 if prefetch_factor is None else prefetch_factor,
             persistent=persistent_workers,
             timeout=timeout or None,
             init_fn=worker_init_fn,
-            trace=Trace(Path(profile_dir or "."), profile_skip_batches, profile_batches)
-            if profile_batches
-            else None,
+            trace=trace_of(profile_batches, profile_skip_batches, profile_dir),
         )
         self._replay = replay
         self._latest: weakref.ref[EpochIterator | Replay] | None = None
@@ -241,6 +234,18 @@ class StreamingDataLoader(DataLoader[Any]):
         Raises StateMismatch if it belongs to another version of the data or another order.
         """
         self._run.load_state_dict(state)
+
+
+def _maker(
+    dataset: StreamingDataset,
+    rank: int,
+    collate_fn: Callable[[list[Any]], Any] | None,
+    generator: torch.Generator | None,
+    *,
+    alone: bool,
+) -> Maker:
+    seed = dataset.seed if generator is None else generator.initial_seed()
+    return Maker(dataset=dataset, rank=rank, seed=seed, collate_fn=collate_fn, alone=alone)
 
 
 def _pinning() -> Callable[[Any], Any] | None:
