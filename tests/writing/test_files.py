@@ -17,7 +17,7 @@ from small_reader import small_dataset
 import millstream as ms
 from millstream import errors
 from millstream.writing import gather, tasks
-from millstream.writing.rows import Rows
+from millstream.writing.rows import SampleRows
 
 pytestmark = pytest.mark.timeout(200)
 
@@ -74,14 +74,14 @@ def as_bytes(path: str) -> Any:
 def referred(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files that were left where they are; as far as this process does the work."""
     found = []
-    may_refer = Rows._may_refer
+    may_refer = SampleRows._may_refer
 
     def noting(self: Rows, source: Any) -> bool:
         if allowed := may_refer(self, source):
             found.append(source.path)
         return allowed
 
-    monkeypatch.setattr(Rows, "_may_refer", noting)
+    monkeypatch.setattr(SampleRows, "_may_refer", noting)
     return found
 
 

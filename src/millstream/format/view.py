@@ -186,7 +186,8 @@ class _ColumnView:
             )
         if self._unverified:
             pages = rows // self._column.page
-            self._verify_pages(np.unique(pages[~self._good[pages]]).tolist())
+            if not (good := self._good[pages]).all():
+                self._verify_pages(np.unique(pages[~good]).tolist())
         # With the mode "raise" numpy would gather into memory of its own and copy from there.
         return self._array.take(rows, axis=0, out=out, mode="clip")
 
@@ -199,8 +200,7 @@ class _ColumnView:
         for page in pages:
             self.check(page)
             self._good[page] = True
-        if pages:
-            self._unverified = not self._good.all()
+        self._unverified = not self._good.all()
 
     def spans(self, rows: Rows) -> Spans:
         unit = self._column.page if self._verify else 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -212,7 +212,7 @@ class StreamingDataset:
         for start in range(0, len(mine), BLOCK_ROWS):
             block = mine[start : start + BLOCK_ROWS]
             positions = np.arange(block.start, block.stop, block.step, dtype=np.int64)
-            yield from self._samples_at(epoch, positions, lined_up.rows(positions))[0]
+            yield from self._samples_at(epoch, positions, lined_up.rows(positions)).samples
             ahead.passed(block.stop)
 
     def set_epoch(self, epoch: int) -> None:
@@ -223,13 +223,14 @@ class StreamingDataset:
         """
         self._epoch = epoch
 
-    def _samples_at(self, epoch: int, positions: Rows, rows: Rows) -> tuple[Iterator[Any], Rows]:
+    def _samples_at(self, epoch: int, positions: Rows, rows: Rows) -> Samples:
         if self._is_overridden():
-            return (self[index] for index in self._stream.indices_of(rows)), rows
+            return Samples((self[index] for index in self._stream.indices_of(rows)), rows, 0.0)
         read = self._stream.source.read(rows)
         pairs = zip(positions.tolist(), read.samples(), strict=True)
         apply, rng = self._transforms, self._position_rng
-        return (apply(sample, rng(epoch, position)) for position, sample in pairs), read.taken
+        samples = (apply(sample, rng(epoch, position)) for position, sample in pairs)
+        return Samples(samples, read.taken, read.waited)
 
     def _position_rng(self, epoch: int, position: int) -> MakeRng:
         return lambda: generator(self.seed, epoch, position)
@@ -283,14 +284,20 @@ def is_plain(dataset: StreamingDataset) -> bool:
     return not dataset._transforms and not dataset._is_overridden()
 
 
-def samples_at(
-    dataset: StreamingDataset, epoch: int, positions: Rows, rows: Rows
-) -> tuple[Iterator[Any], Rows]:
-    """The samples of rows (numbers in the version), which have these positions in an epoch.
+class Samples(NamedTuple):
+    """Samples, made as they are asked for.
 
-    And which rows they really are: as the reader took them from the chunks, or, where a
-    `__getitem__` is overridden, those that it was called for.
+    taken: which rows they really are: as the reader took them from the chunks, or, where a
+    `__getitem__` is overridden, those that it was called for. waited: seconds, for the network.
     """
+
+    samples: Iterator[Any]
+    taken: Rows
+    waited: float
+
+
+def samples_at(dataset: StreamingDataset, epoch: int, positions: Rows, rows: Rows) -> Samples:
+    """The samples of rows (numbers in the version), which have these positions in an epoch."""
     return dataset._samples_at(epoch, positions, rows)
 
 

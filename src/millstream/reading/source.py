@@ -114,14 +114,16 @@ class Source:
         empty: makes the columns. Raises RowOutOfRange.
         """
         with self._lock:
+            before = self._waited
             stored, taken = self._reader.read(rows, self._numbers, empty)
-        return StoredRows(self, stored, taken)
+            return StoredRows(self, stored, taken, self._waited - before)
 
     def pick(self, rows: Rows) -> StoredRows:
         """The same, for a row here and there: no chunk is fetched for it if a part will do."""
         with self._lock:
+            before = self._waited
             stored, taken = self._picker.read(rows, self._numbers)
-        return StoredRows(self, stored, taken)
+            return StoredRows(self, stored, taken, self._waited - before)
 
     def sample(self, row: int) -> Any:
         """One sample, by the number of a row that the version has."""
@@ -134,6 +136,10 @@ class Source:
     def stats(self) -> ReadStats:
         """What this process has read of a dataset that is far away, whole chunks not counted."""
         return NOTHING if self._cached is None else self._cached.stats
+
+    @property
+    def _waited(self) -> float:
+        return 0.0 if self._cached is None else self._cached.origin.waited
 
     def fetched(self) -> ReadStats:
         """The whole chunks of this place that this process and its workers had fetched."""
@@ -179,11 +185,15 @@ class Source:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredRows:
-    """Some rows, not yet decoded. taken: the numbers of the rows that these really are."""
+    """Some rows, not yet decoded.
+
+    taken: the numbers of the rows that these really are. waited: seconds, for the network.
+    """
 
     source: Source
     stored: Sequence[Values]
     taken: Rows
+    waited: float
 
     def samples(self) -> Iterator[Any]:
         """The samples, decoded as they are asked for."""

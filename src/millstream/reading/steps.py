@@ -6,7 +6,7 @@ Nothing here needs torch, unless the samples do: a worker that gathers columns n
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -17,12 +17,19 @@ from millstream import interop
 from millstream.errors import FunctionError, MillstreamError
 from millstream.plan import Plan, StepRows
 from millstream.reading.collate import collate_columns, collate_samples
-from millstream.reading.dataset import StreamingDataset, is_plain, samples_at, stream_of
+from millstream.reading.dataset import (
+    Samples,
+    StreamingDataset,
+    is_plain,
+    samples_at,
+    stream_of,
+)
 from millstream.reading.output import Away, Here, Output
 from millstream.reading.randomness import seeded
 from millstream.reading.reader import Empty, Rows
 from millstream.reading.run import Shape
-from millstream.reading.stats import ReadStats
+from millstream.reading.source import Source, StoredRows
+from millstream.reading.stats import ReadStats, Stages, now
 
 CollateFn = Callable[[list[Any]], Any]
 
@@ -41,19 +48,21 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """A batch, which rows the reader took for it, and what that cost where the data is far away."""
+    """A batch, which rows the reader took for it, when, and what that cost if the data is far."""
 
     batch: Any
     taken: Rows
+    stages: Stages
     stats: ReadStats | None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The rows are counted long after the batch is gone: they must not keep its slot.
-        return _made, (self.batch, self.taken.tobytes(), self.stats)
+        return _made, (self.batch, self.taken.tobytes(), tuple(self.stages), self.stats)
 
 
-def _made(batch: Any, taken: bytes, stats: ReadStats | None) -> Made:
-    return Made(batch=batch, taken=np.frombuffer(taken, np.int64), stats=stats)
+def _made(batch: Any, taken: bytes, stages: Iterable[float], stats: ReadStats | None) -> Made:
+    rows = np.frombuffer(taken, np.int64)
+    return Made(batch=batch, taken=rows, stages=Stages(*stages), stats=stats)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,35 +79,65 @@ class Maker:
     collate_fn: CollateFn | None
     alone: bool = True
 
-    def make(self, plan: Plan, step: int, rows: Rows, output: Output) -> Made:
-        """The batch of a step, of its rows. FunctionError if a function of the user's raises."""
-        source = stream_of(self.dataset).source
+    def make(
+        self, plan: Plan, step: int, rows: Rows, output: Output, free: float | None = None
+    ) -> Made:
+        """The batch of a step, of its rows. FunctionError if a function of the user's raises.
+
+        free: when the batch before was made, if the next one may have had to wait for its turn.
+        """
+        source, begun = stream_of(self.dataset).source, now()
         before = source.stats
+        made: tuple[Any, Samples | StoredRows, float, float]
         if self.collate_fn is None and is_plain(self.dataset):
-            read = source.read(rows, output.empty)
-            batch, taken = collate_columns(source, read.columns(output), output), read.taken
+            made = _from_columns(source, rows, output)
         else:
-            positions = plan.positions(step, self.rank)
-            batch, taken = self._from_samples(plan.epoch.number, step, positions, rows, output)
+            made = self._from_samples(plan, step, rows, output)
+        batch, read, read_at, decoded_at = made
         after = source.stats
-        stats = after - before if self.alone and after is not before else None
-        return Made(batch=batch, taken=taken, stats=stats)
+        return Made(
+            batch=batch,
+            taken=read.taken,
+            stages=Stages(
+                free=begun if free is None else free,
+                begun=begun,
+                read=read_at,
+                decoded=decoded_at,
+                made=now(),
+                network=read.waited,
+            ),
+            stats=after - before if self.alone and after is not before else None,
+        )
 
     def _from_samples(
-        self, epoch: int, step: int, positions: Rows, rows: Rows, output: Output
-    ) -> tuple[Any, Rows]:
-        """A batch by the user's functions, and the rows that were taken for it."""
+        self, plan: Plan, step: int, rows: Rows, output: Output
+    ) -> tuple[Any, Samples, float, float]:
+        """A batch by the user's functions; as `_from_columns`."""
+        epoch, positions = plan.epoch.number, plan.positions(step, self.rank)
         key = self.seed, epoch, int(positions[0]), self.rank
         with seeded(*key) if self.alone else nullcontext():
             try:
-                samples, taken = samples_at(self.dataset, epoch, positions, rows)
+                found = samples_at(self.dataset, epoch, positions, rows)
+                read_at = now()
+                samples = list(found.samples)
+                decoded_at = now()
                 if self.collate_fn is None:
-                    return collate_samples(list(samples), output), taken
-                return self.collate_fn(list(samples)), taken
+                    return collate_samples(samples, output), found, read_at, decoded_at
+                return self.collate_fn(samples), found, read_at, decoded_at
             except MillstreamError:
                 raise
             except Exception as error:
                 raise _function_error(error, epoch, step) from error
+
+
+def _from_columns(
+    source: Source, rows: Rows, output: Output
+) -> tuple[Any, StoredRows, float, float]:
+    """A batch straight from the columns; what was read for it; when that was read, and decoded."""
+    read = source.read(rows, output.empty)
+    read_at = now()
+    columns, decoded_at = read.columns(output), now()
+    return collate_columns(source, columns, output), read, read_at, decoded_at
 
 
 def _function_error(error: Exception, epoch: int, step: int) -> FunctionError:
@@ -155,6 +194,7 @@ class _WorkerSteps:
         stream = stream_of(start.maker.dataset)
         self._order = stream.order(start.shape.ranks, start.settings, shuffle=start.shuffle)
         self._plan: Plan | None = None
+        self._free: float | None = None
 
     def make(self, step: Step, output: Output) -> Made:
         """The batch of a step."""
@@ -168,7 +208,10 @@ class _WorkerSteps:
                 start=step.start,
             )
             self._rows_of = StepRows(plan, self._maker.rank, self._stride)
-        return self._maker.make(plan, step.number, self._rows_of(step.number), output)
+            self._free = None  # before the first batch no one was waiting
+        made = self._maker.make(plan, step.number, self._rows_of(step.number), output, self._free)
+        self._free = made.stages.made
+        return made
 
 
 def make_here(maker: Maker, plan: Plan, steps: range) -> Iterator[Made]:

@@ -13,9 +13,10 @@ from millstream.plan import Plan
 from millstream.reading.ahead import Ahead
 from millstream.reading.dataset import stream_of
 from millstream.reading.run import Run
-from millstream.reading.stats import NOTHING, ReadStats
+from millstream.reading.stats import NOTHING, LoaderStats, ReadStats, now
 from millstream.reading.steps import Made, Maker, Step, WorkerStart, make_here
 from millstream.torch.pinning import Pinned
+from millstream.torch.timing import Clock, Handed, Trace
 
 SUPERSEDED = (
     "this iterator ended when a newer one of the same loader was made; a loader has one epoch "
@@ -45,6 +46,7 @@ class Engine:
         threads: bool,
         timeout: float | None,
         init_fn: Callable[[int], None] | None,
+        trace: Trace | None,
     ) -> None:
         self._maker, self._workers, self._ahead = maker, workers, ahead
         self._threads = threads
@@ -54,21 +56,26 @@ class Engine:
         self._fetched_before = self.source.fetched()
         self._read_before = self.source.stats
         self._kept: _Kept | None = None
+        self._clock, self.trace = Clock(), trace
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy has no workers yet."""
         return {**self.__dict__, "_kept": None}
 
     @property
-    def stats(self) -> ReadStats:
+    def stats(self) -> LoaderStats:
         """What the batches so far have cost, and the chunks that were fetched for them."""
         here = NOTHING if self._maker.alone else self.source.stats - self._read_before
-        return self._read + here + self.source.fetched() - self._fetched_before
+        read = self._read + here + self.source.fetched() - self._fetched_before
+        return self._clock.stats(read)
 
-    def count(self, stats: ReadStats | None) -> None:
-        """A batch that cost this was handed out."""
-        if stats is not None:
-            self._read += stats
+    def count(self, step: int, made: Made, asked: float, got: float, since: float) -> None:
+        """A batch was handed out: asked for, and there, at these times. since: as in `Clock`."""
+        self._clock.add(made.stages, asked, got, since)
+        if self.trace is not None:
+            self.trace.add(Handed(step, step % max(1, self._workers), asked, got, made.stages))
+        if made.stats is not None:
+            self._read += made.stats
 
     def batches(self, run: Run, plan: Plan) -> Generator[Made, None, None]:
         """The batches of a plan of a run; closing the iterator ends workers that are not kept."""
@@ -134,27 +141,34 @@ class EpochIterator(Iterator[Any]):
         )
         made = engine.batches(run, self._plan)
         self._made = made if pin is None else Pinned(made, pin)
+        self.steps = self._plan.steps_of(run.rank)
         self._step = 0  # the next one
+        self._since = now()
         self._finished = False
         self._broken: str | None = None  # why it gives no batch any more, though some are left
 
     def __next__(self) -> Any:
         if self._broken is not None:
             raise UsageError(self._broken)
+        asked = now()
         try:
             made = next(self._made)
         except StopIteration:
             if not self._finished:
                 self._run.end(self._plan)
+                if self._engine.trace is not None:
+                    self._engine.trace.write()
             self._finished = True
             raise
         except BaseException:
             # The generator is spent. Its StopIteration would look like the end of the epoch.
             self._broken = FAILED
             raise
+        got = now()
+        self._engine.count(self._step, made, asked, got, self._since)
+        self._since = got
         self._run.deliver(self._plan, self._step, made.taken)
         self._step += 1
-        self._engine.count(made.stats)
         self._ahead.passed(self._plan.after(self._step))
         return made.batch
 
