@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from millstream.format.codecs.json import Json
     from millstream.reading.dataset import StreamingDataset
+    from millstream.reading.jpeg import JpegDecode
     from millstream.store.walk import walk
     from millstream.torch.loader import StreamingDataLoader
     from millstream.writing.optimize import optimize
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["Json", "StreamingDataLoader", "StreamingDataset", "optimize", "walk"]
+__all__ = ["JpegDecode", "Json", "StreamingDataLoader", "StreamingDataset", "optimize", "walk"]
 
 _HOMES = {
+    "JpegDecode": "millstream.reading.jpeg",
     "Json": "millstream.format.codecs.json",
     "StreamingDataLoader": "millstream.torch.loader",
     "StreamingDataset": "millstream.reading.dataset",

@@ -3,10 +3,16 @@
 from millstream.plan.coverage import Coverage
 from millstream.plan.cursor import Cursor, restore, state
 from millstream.plan.order import Epoch, Order, default_lanes, default_window
-from millstream.plan.permute import derive, mix, permute, shuffled, unpermute
+from millstream.plan.permute import Keys, derive, mix, permute, shuffled, unpermute
 from millstream.plan.plan import Plan, When
 from millstream.plan.proof import CoverageReport, Tally
-from millstream.plan.randomness import generator, generator_for_row
+from millstream.plan.randomness import (
+    decoding_keys,
+    decoding_keys_for_rows,
+    generator,
+    generator_for_row,
+    uniforms,
+)
 from millstream.plan.selection import Selection, split, subsample
 
 __all__ = [
@@ -14,11 +20,14 @@ __all__ = [
     "CoverageReport",
     "Cursor",
     "Epoch",
+    "Keys",
     "Order",
     "Plan",
     "Selection",
     "Tally",
     "When",
+    "decoding_keys",
+    "decoding_keys_for_rows",
     "default_lanes",
     "default_window",
     "derive",
@@ -31,5 +40,6 @@ __all__ = [
     "split",
     "state",
     "subsample",
+    "uniforms",
     "unpermute",
 ]

@@ -20,7 +20,7 @@ class Batches:
     """
 
     def __init__(self, stream: Stream, shape: Shape, rank: int) -> None:
-        self._source = stream.source
+        self._stream, self._source = stream, stream.source
         self._run = Run(stream, shape, rank)
 
     def __iter__(self) -> Iterator[Any]:
@@ -33,7 +33,8 @@ class Batches:
         for step in range(plan.steps_of(rank)):
             positions = plan.positions(step, rank)
             read = self._source.read(plan.epoch.rows(positions))
-            batch = self._source.rebuild(read.columns())
+            columns = read.columns(self._stream.keys_at(plan.epoch.number, positions))
+            batch = self._source.rebuild(columns)
             self._run.deliver(plan, step, covered(positions, read.taken))
             ahead.passed(plan.after(step + 1))
             yield batch

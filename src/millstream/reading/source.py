@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -15,10 +15,10 @@ from millstream.format import ChunkTable, Field, Manifest, bind, builtin, rebuil
 from millstream.format.codecs import ArrayCodec
 from millstream.format.keys import CHUNKS
 from millstream.format.tree import Tree
-from millstream.plan import Epoch
+from millstream.plan import Epoch, Keys
 from millstream.reading.cached import CachedChunks
 from millstream.reading.chunks import MappedChunks
-from millstream.reading.decoding import Decode, Decoder, make_decoders
+from millstream.reading.decoding import Allocate, Decode, Decoded, Decoder, make_decoders
 from millstream.reading.fetching.asks import Needs
 from millstream.reading.fetching.client import FetchedStore, Following
 from millstream.reading.private import REQUEST_BYTES
@@ -43,6 +43,9 @@ class Reading:
 
 # Where a dataset lies: its files are read there, or fetched from there.
 Place = NearStore | FetchedStore
+
+# A key for each of some rows, made if something is drawn.
+MakeKeys = Callable[[], Keys]
 
 
 class Source:
@@ -142,6 +145,13 @@ class Source:
         """Each field's values beside what decodes them."""
         return zip(self._decoders, stored, strict=True)
 
+    def name_of(self, row: int) -> str:
+        """A row by its chunk, and its number there, as errors name it."""
+        ends = np.cumsum(self.chunk_rows)
+        chunk = int(np.searchsorted(ends, row, side="right"))
+        first = int(ends[chunk]) - int(self.chunk_rows[chunk])
+        return f"chunk {self.manifest.chunks.name(chunk)}, row {row - first}"
+
     def rebuild(self, leaves: Sequence[Any]) -> Any:
         """A sample's structure around one thing a field."""
         return self._rebuild(leaves)
@@ -155,20 +165,30 @@ class StoredRows:
     stored: Sequence[Values]
     taken: Rows
 
-    def samples(self) -> Iterator[Any]:
-        """The samples, decoded as they are asked for."""
+    def samples(self, keys: MakeKeys) -> Iterator[Any]:
+        """The samples, decoded as they are asked for. keys: of what decoding draws, if it does."""
         if not self.stored:
             return iter([self.source.rebuild([]) for _ in self.taken])
+        rows = self._decoded(keys)
         fields = [
-            decoder.values(values) for decoder, values in self.source.beside_decoders(self.stored)
+            decoder.values(values, rows)
+            for decoder, values in self.source.beside_decoders(self.stored)
         ]
         return map(self.source.rebuild, zip(*fields, strict=True))
 
-    def columns(self) -> list[Array | list[Any]]:
-        """The fields: an array (rows, *shape) where there is one, else a list."""
+    def columns(self, keys: MakeKeys, allocate: Allocate = np.empty) -> list[Array | list[Any]]:
+        """The fields: an array (rows, *shape) where there is one, else a list.
+
+        allocate: makes the arrays that decoding fills.
+        """
+        rows = self._decoded(keys)
         return [
-            decoder.batch(values) for decoder, values in self.source.beside_decoders(self.stored)
+            decoder.batch(values, rows, allocate)
+            for decoder, values in self.source.beside_decoders(self.stored)
         ]
+
+    def _decoded(self, keys: MakeKeys) -> Decoded:
+        return Decoded(keys=keys, name=lambda number: self.source.name_of(int(self.taken[number])))
 
 
 def _row_bytes(fields: Sequence[Field], dtypes: Sequence[np.dtype[Any] | None]) -> int | None:

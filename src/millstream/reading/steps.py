@@ -66,11 +66,13 @@ class Maker:
         """The batch of a step. FunctionError if a function of the user's raises."""
         positions = plan.positions(step, self.rank)
         rows = plan.epoch.rows(positions)
-        source = stream_of(self.dataset).source
+        stream = stream_of(self.dataset)
+        source = stream.source
         before = source.stats
         if self.collate_fn is None and is_plain(self.dataset):
             read = source.read(rows)
-            batch, taken = collate_columns(source, read.columns(), tensor), read.taken
+            columns = read.columns(stream.keys_at(plan.epoch.number, positions))
+            batch, taken = collate_columns(source, columns, tensor), read.taken
         else:
             batch, taken = self._from_samples(plan.epoch.number, step, positions, rows, tensor)
         stats = source.stats - before
