@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -180,19 +181,19 @@ def _check_choices(settings: JpegDecode) -> None:
 
 def _check_geometry(settings: JpegDecode) -> None:
     size = settings.height_width
-    if size is not None and not (len(size) == 2 and all(map(_is_side, size))):
+    if size is not None and not (
+        isinstance(size, tuple) and len(size) == 2 and all(map(_is_side, size))
+    ):
         raise UsageError(
             f"JpegDecode: size is {settings.size!r}, expected a number from 1, or (height, width)"
         )
     if size is None and settings.crop is not None:
         raise UsageError(f"JpegDecode: crop={settings.crop!r} needs a size")
-    low, high = settings.scale
-    if not 0 < low <= high <= 1:
+    if not (_is_range(settings.scale) and settings.scale[1] <= 1):
         raise UsageError(f"JpegDecode: scale is {settings.scale!r}, expected 0 < low <= high <= 1")
-    slim, wide = settings.ratio
-    if not 0 < slim <= wide < float("inf"):
+    if not _is_range(settings.ratio):
         raise UsageError(f"JpegDecode: ratio is {settings.ratio!r}, expected 0 < low <= high")
-    if not 0 <= settings.flip_probability <= 1:
+    if not (isinstance(settings.flip, bool | int | float) and 0 <= settings.flip <= 1):
         raise UsageError(f"JpegDecode: flip is {settings.flip!r}, expected a probability")
     _check_shorter_side(settings.shorter_side, settings.crop, size)
 
@@ -213,3 +214,12 @@ def _check_shorter_side(
 
 def _is_side(value: object) -> bool:
     return type(value) is int and value > 0
+
+
+def _is_range(value: object) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(isinstance(end, int | float) for end in value)
+        and 0 < value[0] <= value[1] < math.inf
+    )
