@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -92,8 +93,8 @@ def test_what_is_decoded_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, int]] = []
     real = simplejpeg.decode_jpeg
 
-    def decode_jpeg(*args: Any, min_height: int, min_width: int) -> np.ndarray:
-        found = real(*args, min_height=min_height, min_width=min_width)
+    def decode_jpeg(*args: Any, **options: Any) -> np.ndarray:
+        found = real(*args, **options)
         asked.append(found.shape[:2])
         return found
 
@@ -176,6 +177,8 @@ def test_what_would_lose_bits_is_refused() -> None:
     deep = Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30))
     with pytest.raises(UnsupportedError, match="8 bits"):
         decode(encoded(deep, "PNG"), codec="png", size=8)
+    with pytest.raises(UnsupportedError, match="0 x 5"):
+        decode(CODECS["pil"].encode(Image.new("RGB", (0, 5))), codec="pil", size=2)
     with pytest.raises(UnsupportedError, match="mode La"):
         decode(CODECS["pil"].encode(Image.new("La", (4, 4))), codec="pil", size=2)
 
@@ -201,6 +204,22 @@ def test_bad_files_are_errors_and_not_grey(damage: str, as_array: bool, decoders
             pixels_as_stored(memoryview(content), CODECS["jpeg"])
         else:
             decode(content, size=50)
+
+
+@settings(max_examples=150)
+@given(st.sampled_from(["jpeg", "png", "pil"]), st.data())
+def test_hostile_bytes_are_errors_or_images(kind: str, data: st.DataObject) -> None:
+    picture = scene(30, 20)
+    content = bytearray(
+        CODECS["pil"].encode(picture) if kind == "pil" else encoded(picture, kind.upper())
+    )
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, min(len(content) - 1, 700)))] = data.draw(
+            st.integers(0, 255)
+        )
+    content = content[: data.draw(st.integers(0, len(content)))]
+    with suppress(CorruptData, UnsupportedError):
+        assert decode(bytes(content), codec=kind, size=8, crop="center").shape == (3, 8, 8)
 
 
 def test_what_pillow_reads_is_read(decoders: None) -> None:

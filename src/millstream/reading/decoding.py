@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from millstream import interop
-from millstream.errors import CorruptData, UsageError
+from millstream.errors import CorruptData, UnsupportedError, UsageError
 from millstream.format import Codec, Field
 from millstream.format.codecs import ArrayCodec, Binary, BlobCodec, ImageFile, Pixels
 from millstream.plan import Keys, uniforms
@@ -83,20 +83,24 @@ class Decoder:
         self, stored: Values, rows: Decoded, allocate: Allocate = np.empty
     ) -> Array | list[Any]:
         """All rows: one array where they are arrays of one shape, else a list."""
-        if isinstance(self.wanted, JpegDecode):
-            images = ImageDecoder(settings=self.wanted, codec=self.codec)
-            if images.shape is not None:
-                out = allocate((len(stored), *images.shape), np.uint8)
-                draws = _draws(self.wanted, len(stored), rows)
-                places = zip(stored, draws, out, strict=True)
-                for _ in self._named((partial(images.into, *place) for place in places), rows):
-                    pass
-                return out
+        if isinstance(self.wanted, JpegDecode) and self.wanted.size is not None:
+            return self._images(self.wanted, stored, rows, allocate)
         if isinstance(stored, np.ndarray) and not callable(self.wanted):
             return stored.view(np.bool_) if self.field.kind == "bool" else stored
         values = list(self.values(stored, rows))
         shapes = {value.shape if isinstance(value, np.ndarray) else None for value in values}
         return np.stack(values) if len(shapes) == 1 and None not in shapes else values
+
+    def _images(
+        self, wanted: JpegDecode, stored: Values, rows: Decoded, allocate: Allocate
+    ) -> Array:
+        """Images of one size, each written where it belongs in the batch."""
+        decoder = ImageDecoder(settings=wanted, codec=self.codec)
+        out = allocate((len(stored), *decoder.shape_of(0, 0)), np.uint8)
+        places = zip(stored, _draws(wanted, len(stored), rows), out, strict=True)
+        for _ in self._named((partial(decoder.into, *place) for place in places), rows):
+            pass
+        return out
 
     @property
     def _is_image_as_array(self) -> bool:
@@ -107,10 +111,9 @@ class Decoder:
         for number, call in enumerate(calls):
             try:
                 yield call()
-            except CorruptData as error:
-                raise CorruptData(
-                    f"{rows.name(number)}, field {self.field.name!r}: {error}"
-                ) from None
+            except (CorruptData, UnsupportedError) as error:
+                where = f"{rows.name(number)}, field {self.field.name!r}"
+                raise type(error)(f"{where}: {error}") from None
 
     def _array_values(self, codec: ArrayCodec, stored: Values) -> Iterator[Any]:
         columns = (

@@ -33,7 +33,7 @@ _DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 class Opened:
     """An image whose pixels have not been decoded yet.
 
-    image: as Pillow opened it; None if simplejpeg is asked first. gray: whether that says so.
+    image: as Pillow opened it; None if simplejpeg is asked first.
     """
 
     payload: memoryview
@@ -41,7 +41,6 @@ class Opened:
     width: int
     height: int
     image: Any = None
-    gray: bool = False
 
     def pixels(self, mode: str, reduced: int = 1) -> Array:
         """uint8 (height, width, 3) for "RGB", (height, width, 1) for "L".
@@ -50,19 +49,26 @@ class Opened:
         format gives that in less time. Raises CorruptData for an image that is cut off.
         """
         if self.image is None:
-            found = _turbo_pixels(self, mode, reduced)
+            height, width = -(-self.height // reduced), -(-self.width // reduced)
+            found = _turbo_pixels(self.payload, mode, height, width)
             if found is not None:
                 return found
-        return _pillow_pixels(self.image or _pillow_image(self.payload, self.codec), mode, reduced)
+            return _pillow_pixels(_pillow_image(self.payload, self.codec), mode, reduced)
+        return _pillow_pixels(self.image, mode, reduced)
 
 
 def open_field(payload: memoryview, codec: Codec) -> Opened:
-    """An image as its field's codec stores it, or a JPEG or PNG file in a field of bytes."""
+    """An image as its field's codec stores it, or a JPEG or PNG file in a field of bytes.
+
+    Raises CorruptData for what is no image, UnsupportedError for one without pixels.
+    """
     found = _turbo_header(payload) if _may_be_jpeg(codec) else None
     if found is not None:
-        height, width, gray = found
-        return Opened(payload=payload, codec=codec, width=width, height=height, gray=gray)
+        height, width, _ = found
+        return Opened(payload=payload, codec=codec, width=width, height=height)
     image = _pillow_image(payload, codec)
+    if not (image.width and image.height):
+        raise UnsupportedError(f"an image of {image.width} x {image.height} pixels shows nothing")
     return Opened(payload=payload, codec=codec, width=image.width, height=image.height, image=image)
 
 
@@ -71,13 +77,13 @@ def pixels_as_stored(payload: memoryview, codec: Codec) -> Array:
 
     Other modes than 8 bits a channel keep Pillow's dtype.
     """
-    opened = open_field(payload, codec)
-    if opened.image is not None:
-        return _loaded(opened.image)
-    found = _turbo_pixels(opened, "L" if opened.gray else "RGB", 1)
-    if found is None:
-        return _loaded(_pillow_image(payload, codec))
-    return found[..., 0] if opened.gray else found
+    found = _turbo_header(payload) if _may_be_jpeg(codec) else None
+    if found is not None:
+        height, width, gray = found
+        pixels = _turbo_pixels(payload, "L" if gray else "RGB", height, width)
+        if pixels is not None:
+            return pixels[..., 0] if gray else pixels
+    return _loaded(_pillow_image(payload, codec))
 
 
 def _may_be_jpeg(codec: Codec) -> bool:
@@ -113,13 +119,11 @@ def _turbo_header(payload: memoryview) -> tuple[int, int, bool] | None:
     return height, width, colours == "Gray"
 
 
-def _turbo_pixels(opened: Opened, mode: str, reduced: int) -> Array | None:
+def _turbo_pixels(payload: memoryview, mode: str, height: int, width: int) -> Array | None:
+    """Pixels of at least this size, as few as can be; None for what Pillow has to judge."""
     try:
         found: Array = _turbo().decode_jpeg(
-            opened.payload,
-            "GRAY" if mode == "L" else "RGB",
-            min_height=-(-opened.height // reduced),
-            min_width=-(-opened.width // reduced),
+            payload, "GRAY" if mode == "L" else "RGB", min_height=height, min_width=width
         )
     except ValueError:
         return None

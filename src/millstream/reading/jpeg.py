@@ -109,30 +109,27 @@ class ImageDecoder:
     settings: JpegDecode
     codec: Codec
 
-    @property
-    def shape(self) -> tuple[int, int, int] | None:
-        """The shape of each image, if all have one."""
-        size = self.settings.height_width
-        return None if size is None else self._shape(*size)
+    def shape_of(self, height: int, width: int) -> tuple[int, int, int]:
+        """The shape of what becomes of an image; the same for all if the settings have a size."""
+        height, width = self.settings.height_width or (height, width)
+        channels = 1 if self.settings.mode == "L" else 3
+        if self.settings.layout == "hwc":
+            return height, width, channels
+        return channels, height, width
 
     def decode(self, payload: memoryview, draws: Draws) -> Array:
-        """One image; CorruptData if it is none. draws: crops.DRAWS numbers in [0, 1)."""
+        """One image; draws: crops.DRAWS numbers in [0, 1).
+
+        Raises CorruptData for what is no image, UnsupportedError for what does not fit uint8.
+        """
         opened = open_field(payload, self.codec)
-        out = np.empty(self.shape or self._shape(opened.height, opened.width), np.uint8)
+        out = np.empty(self.shape_of(opened.height, opened.width), np.uint8)
         self._into(opened, draws, out)
         return out
 
     def into(self, payload: memoryview, draws: Draws, out: Array) -> None:
-        """The same, written into an array of this shape."""
+        """The same, written into an array of that shape."""
         self._into(open_field(payload, self.codec), draws, out)
-
-    def _shape(self, height: int, width: int) -> tuple[int, int, int]:
-        channels = 1 if self.settings.mode == "L" else 3
-        return (
-            (channels, height, width)
-            if self.settings.layout == "chw"
-            else (height, width, channels)
-        )
 
     def _into(self, opened: Opened, draws: Draws, out: Array) -> None:
         settings = self.settings
