@@ -61,7 +61,7 @@ def candidates(folder: Path, count: int) -> dict[str, Callable[[], object]]:
     ]
 
     def ours(backend: str) -> Callable[[], object]:
-        decode = {"": ms.JpegDecode(**SETTINGS, backend=backend)}
+        decode = {"value": ms.JpegDecode(**SETTINGS, backend=backend)}
         batches = ms.StreamingDataset(folder / "data", shuffle=True, decode=decode).batches(64)
         return lambda: [len(batch) for batch in batches]
 
