@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from millstream.format.codecs.files import File, Image, Jpeg
     from millstream.format.codecs.json import Json
     from millstream.reading.dataset import StreamingDataset
+    from millstream.reading.jpeg import JpegDecode
     from millstream.store.walk import walk
     from millstream.tokens import TokensLoader
     from millstream.torch.loader import StreamingDataLoader
@@ -24,6 +25,7 @@ __all__ = [
     "File",
     "Image",
     "Jpeg",
+    "JpegDecode",
     "Json",
     "StreamingDataLoader",
     "StreamingDataset",
@@ -36,6 +38,7 @@ _HOMES = {
     "File": "millstream.format.codecs.files",
     "Image": "millstream.format.codecs.files",
     "Jpeg": "millstream.format.codecs.files",
+    "JpegDecode": "millstream.reading.jpeg",
     "Json": "millstream.format.codecs.json",
     "StreamingDataLoader": "millstream.torch.loader",
     "StreamingDataset": "millstream.reading.dataset",

@@ -36,7 +36,7 @@ ALSO = {
 }
 EXTERNAL = {"numpy", "xxhash", "blake3", "cloudpickle", "tqdm"} | sys.stdlib_module_names
 ONLY_IN = {"torch": "torch", "obstore": "store"}
-ONLY_WHEN_CALLED = {"PIL"}
+ONLY_WHEN_CALLED = {"PIL", "simplejpeg"}
 
 
 def violations(path: str, source: str) -> list[str]:

@@ -76,7 +76,7 @@ def referred(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found = []
     may_refer = SampleRows._may_refer
 
-    def noting(self: Rows, source: Any) -> bool:
+    def noting(self: SampleRows, source: Any) -> bool:
         if allowed := may_refer(self, source):
             found.append(source.path)
         return allowed

@@ -21,7 +21,7 @@ class Batches:
     """
 
     def __init__(self, stream: Stream, shape: Shape, rank: int) -> None:
-        self._source = stream.source
+        self._stream, self._source = stream, stream.source
         self._run = Run(stream, shape, rank)
 
     def __iter__(self) -> Iterator[Any]:
@@ -34,7 +34,8 @@ class Batches:
         rows_of, here = StepRows(plan, rank), Here()
         for step in range(plan.steps_of(rank)):
             read = self._source.read(rows_of(step))
-            batch = self._source.rebuild(read.columns(here))
+            columns = read.columns(here, self._stream.keys_in(plan, step, rank))
+            batch = self._source.rebuild(columns)
             self._run.deliver(plan, step, read.taken)
             ahead.passed(plan.after(step + 1))
             yield batch

@@ -58,9 +58,10 @@ class StreamingDataset:
         transform: A function of a sample, or a list of them. One that has a parameter `rng` gets
             a numpy.random.Generator keyed by (seed, epoch, position), or by (seed, row) when
             indexed: the same whoever runs it.
-        decode: By field name, what a field becomes: "numpy", "torch", "pil", "bytes", or a
-            function of the stored bytes. Images as "numpy" are uint8 (height, width, channels),
-            as "torch" (channels, height, width); by default they are PIL images.
+        decode: By field name, what a field becomes: "numpy", "torch", "pil", "bytes", a
+            function of the stored bytes, or a JpegDecode, which also crops and resizes. Images as
+            "numpy" are uint8 (height, width, channels), as "torch" (channels, height, width); by
+            default they are PIL images. See docs/images.md.
         fields: The names of the fields to read, for samples of these fields only; None for all.
             A container's name, `"meta"` of `{"meta": {...}}`, stands for all fields in it.
         version: The number of the version to read; None for the newest.
@@ -168,7 +169,7 @@ class StreamingDataset:
             return self._several(np.arange(*index.indices(len(self)), dtype=np.int64))
         if isinstance(index, int | np.integer) and not isinstance(index, bool):
             row = self._stream.row_at(int(index))
-            sample = self._stream.source.sample(row)
+            sample = self._stream.source.sample(row, self._stream.keys_of_row(row))
             return self._transforms(sample, self._row_rng(row)) if self._transforms else sample
         return self._several(as_indices(index))
 
@@ -180,11 +181,10 @@ class StreamingDataset:
         if self._is_overridden():
             return [self[index] for index in indices.tolist()]
         rows = self._stream.rows_at(indices)
+        samples = self._stream.source.pick(rows).samples(self._stream.keys_of(rows))
         return [
             self._transforms(sample, self._row_rng(row))
-            for row, sample in zip(
-                rows.tolist(), self._stream.source.pick(rows).samples(), strict=True
-            )
+            for row, sample in zip(rows.tolist(), samples, strict=True)
         ]
 
     def _is_overridden(self) -> bool:
@@ -227,7 +227,8 @@ class StreamingDataset:
         if self._is_overridden():
             return Samples((self[index] for index in self._stream.indices_of(rows)), rows, 0.0)
         read = self._stream.source.read(rows)
-        pairs = zip(positions.tolist(), read.samples(), strict=True)
+        samples = read.samples(self._stream.keys_at(epoch, positions))
+        pairs = zip(positions.tolist(), samples, strict=True)
         apply, rng = self._transforms, self._position_rng
         samples = (apply(sample, rng(epoch, position)) for position, sample in pairs)
         return Samples(samples, read.taken, read.waited)

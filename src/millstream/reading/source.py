@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import prod
@@ -17,10 +17,10 @@ from millstream.format import ChunkTable, Field, Manifest, bind, builtin, rebuil
 from millstream.format.codecs import ArrayCodec
 from millstream.format.keys import CHUNKS
 from millstream.format.tree import Tree
-from millstream.plan import Epoch
+from millstream.plan import Epoch, Keys
 from millstream.reading.cached import CachedChunks
 from millstream.reading.chunks import MappedChunks
-from millstream.reading.decoding import Decode, Decoder, make_decoders
+from millstream.reading.decoding import Decode, Decoded, Decoder, make_decoders
 from millstream.reading.fetching.asks import Needs
 from millstream.reading.fetching.client import FetchedStore, Following
 from millstream.reading.items import items_of
@@ -50,6 +50,9 @@ class Reading:
 
 # Where a dataset lies: its files are read there, or fetched from there.
 Place = NearStore | FetchedStore
+
+# A key for each of some rows, made if something is drawn.
+MakeKeys = Callable[[], Keys]
 
 
 class Source:
@@ -125,12 +128,13 @@ class Source:
             stored, taken = self._picker.read(rows, self._numbers)
             return StoredRows(self, stored, taken, self._waited - before)
 
-    def sample(self, row: int) -> Any:
-        """One sample, by the number of a row that the version has."""
+    def sample(self, row: int, keys: MakeKeys) -> Any:
+        """One sample, by the number of a row that the version has. keys: as in `samples`."""
         with self._lock:
             stored = self._picker.read_one(row, self._numbers)
+        rows = Decoded(keys=keys, name=lambda number: self.name_of(row))
         pairs = zip(self._of_one, stored, strict=True)
-        return self._rebuild([value_of(values) for value_of, values in pairs])
+        return self._rebuild([value_of(values, rows) for value_of, values in pairs])
 
     @property
     def stats(self) -> ReadStats:
@@ -178,6 +182,13 @@ class Source:
         """Each field's values beside what decodes them."""
         return zip(self._decoders, stored, strict=True)
 
+    def name_of(self, row: int) -> str:
+        """A row by its chunk, and its number there, as errors name it."""
+        ends = np.cumsum(self.chunk_rows)
+        chunk = int(np.searchsorted(ends, row, side="right"))
+        first = int(ends[chunk]) - int(self.chunk_rows[chunk])
+        return f"chunk {self.manifest.chunks.name(chunk)}, row {row - first}"
+
     def rebuild(self, leaves: Sequence[Any]) -> Any:
         """A sample's structure around one thing a field."""
         return self._rebuild(leaves)
@@ -195,21 +206,30 @@ class StoredRows:
     taken: Rows
     waited: float
 
-    def samples(self) -> Iterator[Any]:
-        """The samples, decoded as they are asked for."""
+    def samples(self, keys: MakeKeys) -> Iterator[Any]:
+        """The samples, decoded as they are asked for. keys: of what decoding draws, if it does."""
         if not self.stored:
             return iter([self.source.rebuild([]) for _ in self.taken])
+        rows = self._decoded(keys)
         fields = [
-            decoder.values(values) for decoder, values in self.source.beside_decoders(self.stored)
+            decoder.values(values, rows)
+            for decoder, values in self.source.beside_decoders(self.stored)
         ]
         return map(self.source.rebuild, zip(*fields, strict=True))
 
-    def columns(self, output: Output) -> list[Any]:
-        """The fields: an array (rows, *shape) where there is one, else a list."""
+    def columns(self, output: Output, keys: MakeKeys) -> list[Any]:
+        """The fields: an array (rows, *shape) where there is one, else a list.
+
+        output: makes the arrays that decoding fills.
+        """
+        rows = self._decoded(keys)
         return [
-            decoder.batch(values, output)
+            decoder.batch(values, rows, output)
             for decoder, values in self.source.beside_decoders(self.stored)
         ]
+
+    def _decoded(self, keys: MakeKeys) -> Decoded:
+        return Decoded(keys=keys, name=lambda number: self.source.name_of(int(self.taken[number])))
 
 
 def _row_bytes(fields: Sequence[Field], dtypes: Sequence[np.dtype[Any] | None]) -> int | None:

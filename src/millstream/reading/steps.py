@@ -28,7 +28,7 @@ from millstream.reading.output import Away, Here, Output
 from millstream.reading.randomness import seeded
 from millstream.reading.reader import Empty, Rows
 from millstream.reading.run import Shape
-from millstream.reading.source import Source, StoredRows
+from millstream.reading.source import MakeKeys, Source, StoredRows
 from millstream.reading.stats import ReadStats, Stages, now
 
 CollateFn = Callable[[list[Any]], Any]
@@ -86,11 +86,12 @@ class Maker:
 
         free: when the batch before was made, if the next one may have had to wait for its turn.
         """
-        source, begun = stream_of(self.dataset).source, now()
+        stream, begun = stream_of(self.dataset), now()
+        source = stream.source
         before = source.stats
         made: tuple[Any, Samples | StoredRows, float, float]
         if self.collate_fn is None and is_plain(self.dataset):
-            made = _from_columns(source, rows, output)
+            made = _from_columns(source, rows, output, stream.keys_in(plan, step, self.rank))
         else:
             made = self._from_samples(plan, step, rows, output)
         batch, read, read_at, decoded_at = made
@@ -131,12 +132,12 @@ class Maker:
 
 
 def _from_columns(
-    source: Source, rows: Rows, output: Output
+    source: Source, rows: Rows, output: Output, keys: MakeKeys
 ) -> tuple[Any, StoredRows, float, float]:
     """A batch straight from the columns; what was read for it; when that was read, and decoded."""
     read = source.read(rows, output.empty)
     read_at = now()
-    columns, decoded_at = read.columns(output), now()
+    columns, decoded_at = read.columns(output, keys), now()
     return collate_columns(source, columns, output), read, read_at, decoded_at
 
 

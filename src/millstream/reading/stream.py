@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from millstream.errors import RowOutOfRange
-from millstream.plan import Epoch, Order, Selection, default_lanes, default_window
+from millstream.plan import (
+    Epoch,
+    Order,
+    Plan,
+    Selection,
+    decoding_keys,
+    decoding_keys_for_rows,
+    default_lanes,
+    default_window,
+)
 from millstream.plan import subsample as take_part
 from millstream.reading.arguments import positive
 from millstream.reading.reader import Rows
-from millstream.reading.source import Source
+from millstream.reading.source import MakeKeys, Source
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,6 +88,22 @@ class Stream:
         which, positions = self._indexed.positions(rows)
         found = dict(zip(which.tolist()[::-1], positions.tolist()[::-1], strict=True))
         return [found[index] for index in range(len(rows))]
+
+    def keys_at(self, epoch: int, positions: Rows) -> MakeKeys:
+        """Of what decoding draws for the samples at these positions of an epoch."""
+        return partial(decoding_keys, self.seed, epoch, positions)
+
+    def keys_in(self, plan: Plan, step: int, rank: int) -> MakeKeys:
+        """The same for a rank's samples of a step."""
+        return lambda: decoding_keys(self.seed, plan.epoch.number, plan.positions(step, rank))
+
+    def keys_of_row(self, row: int) -> MakeKeys:
+        """Of what decoding draws for a row that is read outside an epoch."""
+        return lambda: decoding_keys_for_rows(self.seed, np.array([row], np.int64))
+
+    def keys_of(self, rows: Rows) -> MakeKeys:
+        """Of what decoding draws for rows that are read outside an epoch."""
+        return partial(decoding_keys_for_rows, self.seed, rows)
 
     @property
     def version_digest(self) -> str:

@@ -49,11 +49,17 @@ class ImageFile(BlobCodec):
 
     def decode(self, payload: memoryview) -> Any:
         """A PIL image, opened as this format only; its pixels are decoded at first use."""
-        image = pillow()
-        try:
-            return image.open(io.BytesIO(payload), formats=(self.container,))
-        except (OSError, ValueError, SyntaxError, image.DecompressionBombError) as error:
-            raise CorruptData(f"not a readable {self.container} image: {error}") from None
+        return open_image(payload, (self.container,))
+
+
+def open_image(payload: memoryview, containers: tuple[str, ...]) -> Any:
+    """A PIL image, opened as one of these formats only, as Pillow calls them; or CorruptData."""
+    image = pillow()
+    try:
+        return image.open(io.BytesIO(payload), formats=containers)
+    except (OSError, ValueError, SyntaxError, image.DecompressionBombError) as error:
+        names = " or ".join(containers)
+        raise CorruptData(f"not a readable {names} image: {error}") from None
 
 
 def _is_unchanged(value: Any) -> bool:
