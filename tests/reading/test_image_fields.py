@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 import millstream as ms
 from millstream.errors import CorruptData, UsageError
 from millstream.reading.dataset import stream_of
+from millstream.reading.output import Away
 from millstream.reading.source import StoredRows
 
 ROWS = 40
@@ -163,7 +164,7 @@ def test_a_batch_is_decoded_into_the_memory_that_is_given(
         return given[-1]
 
     read, keys = rows_of(opened(folder), 12)
-    columns = read.columns(keys, allocate)
+    columns = read.columns(Away(allocate), keys)
     assert len(decodes) == 12
     assert [array.shape for array in given] == [(12, 3, 20, 24)]
     assert columns[0] is given[0]
