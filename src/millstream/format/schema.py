@@ -149,6 +149,8 @@ def bind(schema: Schema, codecs: Sequence[Codec]) -> tuple[Codec, ...]:
 
 def schema_error(expected: Schema, got: Schema) -> SampleError | None:
     """What differs between the types of two samples, named by field; None if nothing does."""
+    if expected is got:
+        return None
     if found := difference(expected.tree, got.tree):
         name = path_name(found.path) or "the sample"
         return SampleError(type_difference(name, found.got, found.expected))

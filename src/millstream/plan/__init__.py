@@ -1,15 +1,22 @@
 """Who reads what when: pure functions of integers."""
 
+from millstream.plan.blocks import BlockLine, Pieces, block_counts
 from millstream.plan.coverage import Coverage
 from millstream.plan.cursor import Cursor, restore, state
 from millstream.plan.mixture import MixedEpoch, Mixture
 from millstream.plan.order import Epoch, Needs, Order, default_lanes, default_window
 from millstream.plan.parallel import ENDLESS, SideBySide, SideBySideEpoch, shortest
-from millstream.plan.permute import derive, mix, permute, shuffled, unpermute
-from millstream.plan.plan import Plan, When
+from millstream.plan.permute import Keys, derive, mix, permute, shuffled, unpermute
+from millstream.plan.plan import Plan, StepRows, When
 from millstream.plan.proof import CoverageReport, Tally
 from millstream.plan.protocol import AnyEpoch, AnyOrder
-from millstream.plan.randomness import generator, generator_for_row
+from millstream.plan.randomness import (
+    decoding_keys,
+    decoding_keys_for_rows,
+    generator,
+    generator_for_row,
+    uniforms,
+)
 from millstream.plan.selection import Selection, split, subsample
 from millstream.plan.weights import Curriculum, Group, as_weights
 
@@ -17,23 +24,30 @@ __all__ = [
     "ENDLESS",
     "AnyEpoch",
     "AnyOrder",
+    "BlockLine",
     "Coverage",
     "CoverageReport",
     "Curriculum",
     "Cursor",
     "Epoch",
     "Group",
+    "Keys",
     "MixedEpoch",
     "Mixture",
     "Needs",
     "Order",
+    "Pieces",
     "Plan",
     "Selection",
     "SideBySide",
     "SideBySideEpoch",
+    "StepRows",
     "Tally",
     "When",
     "as_weights",
+    "block_counts",
+    "decoding_keys",
+    "decoding_keys_for_rows",
     "default_lanes",
     "default_window",
     "derive",
@@ -47,5 +61,6 @@ __all__ = [
     "split",
     "state",
     "subsample",
+    "uniforms",
     "unpermute",
 ]

@@ -111,12 +111,11 @@ class Mixture:
 
     def settings(self) -> dict[str, Any]:
         """All that the order depends on, as JSON values: two orders are equal if these are."""
-        per_stream = {"global_batch": self.global_batch} if self.global_batch else {}
         return {
             "seed": self.seed,
             "batching_method": "per_stream" if self.global_batch else "stratified",
             "lanes": self.sources[0].lanes,
-            **per_stream,
+            "global_batch": self.global_batch,
             "shuffle": [source.shuffle for source in self.sources],
             "windows": [source.window for source in self.sources],
             **self._digests,

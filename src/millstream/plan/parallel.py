@@ -124,13 +124,6 @@ class SideBySideEpoch:
         turn, at = divmod(position + start, self.order.sources[source].length)
         return first + turn, at
 
-    def source_rows(self, source: int, positions: Ints) -> Ints:
-        """The rows of a source at positions."""
-        rows = np.empty_like(positions)
-        for stretch in self.stretches(source, positions):
-            rows[stretch.here] = self.source_epoch(source, stretch.epoch).rows(stretch.at)
-        return rows
-
     def source_epoch(self, source: int, number: int) -> AnyEpoch:
         """An epoch of a source."""
         found = self._epochs.get((source, number))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
-from millstream.plan import CoverageReport, Plan
+from millstream.plan import CoverageReport, Plan, StepRows
 from millstream.reading.feed import Feed
-from millstream.reading.run import Run, Shape, covered
+from millstream.reading.output import Here
+from millstream.reading.run import Run, Shape
 
 
 class Batches:
@@ -29,11 +31,12 @@ class Batches:
         rank = self._run.rank
         order, start = self._run.order, plan.start
         ahead = self._feed.ahead(order, plan.epoch.number, start, rank=rank, ranks=plan.ranks)
+        rows_of, here = StepRows(plan, rank), Here()
         for step in range(plan.steps_of(rank)):
-            positions = plan.positions(step, rank)
-            read = self._feed.read(plan.epoch, plan.epoch.rows(positions))
-            batch = read.source.rebuild(read.columns())
-            self._run.deliver(plan, step, covered(positions, read.taken))
+            positions = partial(plan.positions, step, rank)
+            read = self._feed.read(plan.epoch, rows_of(step), positions)
+            batch = read.source.rebuild(read.columns(here))
+            self._run.deliver(plan, step, read.taken)
             ahead.passed(plan.after(step + 1))
             yield batch
         self._run.end(plan)

@@ -10,10 +10,12 @@ import numpy as np
 
 from millstream.format import Field
 from millstream.plan import AnyEpoch, AnyOrder, SideBySide, SideBySideEpoch, shortest
-from millstream.reading.feed import Feed, Passing, Read
-from millstream.reading.reader import Array, Rows
+from millstream.reading.feed import Feed, MakePositions, Passing, Read
+from millstream.reading.output import Room
+from millstream.reading.reader import Empty, Rows
 from millstream.reading.several import shuffled
-from millstream.reading.stats import ReadStats
+from millstream.reading.stats import ReadStats, total
+from millstream.reading.together import Part, Together
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,15 +64,29 @@ class SideBySideStream:
             goes_on=self.goes_on and self.length is not None,
         )
 
-    def read(self, epoch: AnyEpoch, rows: Rows) -> Read:
-        """A row of each dataset for each row, read and verified."""
+    def read(self, epoch: AnyEpoch, rows: Rows, at: MakePositions, empty: Empty = np.empty) -> Read:
+        """A row of each dataset for each row, read and verified.
+
+        What decoding draws is keyed as in each dataset by itself, in its own epochs: `at` is not
+        needed.
+        """
         ours = cast(SideBySideEpoch, epoch)  # of an order that `order` made
-        reads = []
-        for number, feed in enumerate(self.feeds):
-            wanted = ours.source_rows(number, rows)
-            source_epoch = ours.source_epoch(number, ours.place(number, int(rows[0]))[0])
-            reads.append((wanted, feed.read(source_epoch, wanted)))
-        return _Beside(rows, reads)
+        return _Beside(rows, [self._read_one(n, ours, rows, empty) for n in range(len(self.feeds))])
+
+    def _read_one(
+        self, number: int, epoch: SideBySideEpoch, rows: Rows, empty: Empty
+    ) -> tuple[Rows, Read]:
+        """The rows of one dataset at positions, by their numbers and as they were read."""
+        stretches = list(epoch.stretches(number, rows))
+        if len(stretches) > 1:
+            empty = np.empty
+        wanted, parts = np.empty_like(rows), []
+        for stretch in stretches:
+            turn = epoch.source_epoch(number, stretch.epoch)
+            found = wanted[stretch.here] = turn.rows(stretch.at)
+            read = self.feeds[number].read(turn, found, _known(stretch.at), empty)
+            parts.append(Part(read, stretch.here, read.taken))
+        return wanted, parts[0].read if len(parts) == 1 else Together(parts)
 
     def ahead(
         self, order: AnyOrder, epoch: int, start: int, *, rank: int, ranks: int, among: int = 1
@@ -83,11 +99,11 @@ class SideBySideStream:
     @property
     def stats(self) -> ReadStats:
         """What this process has read of data that is far away, whole chunks not counted."""
-        return sum((feed.stats for feed in self.feeds), ReadStats())
+        return total(feed.stats for feed in self.feeds)
 
     def fetched(self) -> ReadStats:
         """The whole chunks that this process and its workers had fetched."""
-        return sum((feed.fetched() for feed in self.feeds), ReadStats())
+        return total(feed.fetched() for feed in self.feeds)
 
 
 class _AheadOfAll:
@@ -155,11 +171,16 @@ class _Beside:
     def __init__(self, rows: Rows, reads: Sequence[tuple[Rows, Read]]) -> None:
         self._reads = tuple(read for _, read in reads)
         self.source = _Tuple(self._reads)
+        self.waited = sum(read.waited for read in self._reads)
         self.taken = all_taken(rows, [(wanted, read.taken) for wanted, read in reads])
 
-    def columns(self) -> list[Array | list[Any]]:
+    def columns(self, output: Room) -> list[Any]:
         """The fields of all datasets."""
-        return [column for read in self._reads for column in read.columns()]
+        return [column for read in self._reads for column in read.columns(output)]
+
+
+def _known(positions: Rows) -> MakePositions:
+    return lambda: positions
 
 
 def all_taken(rows: Rows, parts: Sequence[tuple[Rows, Rows]]) -> Rows:

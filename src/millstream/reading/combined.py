@@ -16,7 +16,7 @@ from millstream.reading.dataset import StreamingDataset, stream_of
 from millstream.reading.mixed import MixedStream, sharing
 from millstream.reading.reader import Rows
 from millstream.reading.several import checked, drop_last, same
-from millstream.reading.streamed import Streamed, is_plain, samples_at
+from millstream.reading.streamed import Samples, Streamed, is_plain, samples_at
 
 BATCHING_METHODS = ("stratified", "per_stream")
 
@@ -26,8 +26,8 @@ class CombinedStreamingDataset(Streamed):
 
     Which dataset a sample is of follows from the seed, the weights and the position alone: the same
     on all ranks and workers, resumed exactly, with any other number of these. Each dataset comes in
-    its own order, with its own transform and decoding; a transform's `rng` is keyed by the
-    dataset's seed, the epoch, and the position in the mixture.
+    its own order, with its own transform and decoding; what a transform's `rng` and a JpegDecode
+    draw is keyed by the dataset's seed, the epoch, and the position in the mixture.
 
     A row of the mixture, in `plan()`, is a row of one of its datasets: those of the first dataset
     come first, then those of the second, and so on.
@@ -88,17 +88,16 @@ class CombinedStreamingDataset(Streamed):
         feed = self._feed
         return all(map(is_plain, self._leaves)) and (feed.per_stream or feed.are_alike)
 
-    def _samples_at(
-        self, epoch: AnyEpoch, positions: Rows, rows: Rows
-    ) -> tuple[Iterator[Any], Rows]:
+    def _samples_at(self, epoch: AnyEpoch, positions: Rows, rows: Rows) -> Samples:
         taken, whose = np.empty_like(rows), np.empty_like(rows)
-        samples: list[Iterator[Any]] = []
-        for number, part in enumerate(self._feed.parts_of(rows)):
-            leaf = self._leaves[part.stream]
-            found, own = samples_at(leaf, epoch, positions[part.here], part.rows)
-            taken[part.here], whose[part.here] = part.numbered(own), number
-            samples.append(found)
-        return (next(samples[number]) for number in whose.tolist()), taken
+        found: list[Samples] = []
+        for number, share in enumerate(self._feed.shares_of(rows)):
+            leaf = self._leaves[share.stream]
+            own = samples_at(leaf, epoch, positions[share.here], share.rows)
+            taken[share.here], whose[share.here] = share.numbered(own.taken), number
+            found.append(own)
+        samples = (next(found[number].samples) for number in whose.tolist())
+        return Samples(samples, taken, sum(own.waited for own in found))
 
     def __len__(self) -> int:
         """The samples of an epoch, over all ranks.

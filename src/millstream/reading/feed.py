@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
+
+import numpy as np
 
 from millstream.format import Field
 from millstream.plan import AnyEpoch, AnyOrder
-from millstream.reading.reader import Array, Rows
+from millstream.reading.output import Room
+from millstream.reading.reader import Empty, Rows
 from millstream.reading.stats import ReadStats
+
+# The positions of some rows in an epoch, made if they are needed.
+MakePositions = Callable[[], Rows]
 
 
 class Structure(Protocol):
@@ -33,8 +39,15 @@ class Read(Protocol):
     def taken(self) -> Rows:
         """The numbers of the rows that these really are; -1 where nothing was read."""
 
-    def columns(self) -> list[Array | list[Any]]:
-        """The fields: an array (rows, *shape) where there is one, else a list."""
+    @property
+    def waited(self) -> float:
+        """The seconds that reading took for the network."""
+
+    def columns(self, output: Room) -> list[Any]:
+        """The fields: an array (rows, *shape) where there is one, else a list.
+
+        output: makes the arrays that decoding fills.
+        """
 
 
 class Passing(Protocol):
@@ -65,8 +78,11 @@ class Feed(Protocol):
         no batches; few orders depend on it.
         """
 
-    def read(self, epoch: AnyEpoch, rows: Rows) -> Read:
-        """Rows by the numbers that an epoch of an order gives them, read and verified."""
+    def read(self, epoch: AnyEpoch, rows: Rows, at: MakePositions, empty: Empty = np.empty) -> Read:
+        """Rows by the numbers that an epoch of an order gives them, read and verified.
+
+        at: their positions in it, of which follows what decoding draws. empty: makes the columns.
+        """
 
     def ahead(
         self, order: AnyOrder, epoch: int, start: int, *, rank: int, ranks: int, among: int = 1

@@ -13,12 +13,13 @@ from millstream.errors import UsageError
 from millstream.plan import AnyEpoch, AnyOrder, Group, MixedEpoch, Mixture, Needs, default_lanes
 from millstream.reading.ahead import Ahead
 from millstream.reading.arguments import positive
-from millstream.reading.feed import Read
-from millstream.reading.reader import Array, Rows
+from millstream.reading.feed import MakePositions
+from millstream.reading.reader import Empty, Rows
 from millstream.reading.several import shuffled
-from millstream.reading.source import Source, StoredRows
-from millstream.reading.stats import ReadStats
+from millstream.reading.source import Source
+from millstream.reading.stats import ReadStats, total
 from millstream.reading.stream import Stream
+from millstream.reading.together import Part, Together
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,25 +101,35 @@ class MixedStream:
         chunks = max(len(stream.source.chunk_rows) for stream in self.streams)
         return told or saved or default_lanes(shuffle=shuffle, chunks=chunks, ranks=ranks)
 
-    def read(self, epoch: AnyEpoch, rows: Rows) -> Read:
-        """Rows by their numbers in the mixture, read and verified."""
-        parts = list(self.parts_of(rows))
-        reads = [self.streams[part.stream].read(epoch, part.rows) for part in parts]
-        if len(parts) == 1:
-            return replace(reads[0], taken=parts[0].numbered(reads[0].taken))
-        if not self.are_alike:
+    def read(
+        self, epoch: AnyEpoch, rows: Rows, at: MakePositions, empty: Empty = np.empty
+    ) -> Together:
+        """Rows by their numbers in the mixture, read and verified.
+
+        What decoding draws is keyed by the seed of each row's dataset, and its position in the
+        mixture's epoch.
+        """
+        shares = list(self.shares_of(rows))
+        if len(shares) > 1 and not self.are_alike:
             raise UsageError(
                 f"samples that are not alike have no batch: {self._told_fields()}. Give the same "
                 'fields=, or batching_method="per_stream"'
             )
-        return MixedRows(parts, reads)
+        if len(shares) > 1:
+            shares, empty = [share.by_row() for share in shares], np.empty
+        return Together([self._part(share, epoch, at, empty) for share in shares])
 
-    def parts_of(self, rows: Rows) -> Iterator[Part]:
+    def _part(self, share: Share, epoch: AnyEpoch, at: MakePositions, empty: Empty) -> Part:
+        stream = self.streams[share.stream]
+        read = stream.read(epoch, share.rows, lambda: at()[share.here], empty)
+        return Part(read, share.here, share.numbered(read.taken))
+
+    def shares_of(self, rows: Rows) -> Iterator[Share]:
         """The rows of each stream of which there are any."""
         source = np.searchsorted(self._first_rows[1:], rows, side="right")
         for number in np.unique(source).tolist():
             here, first = np.flatnonzero(source == number), int(self._first_rows[number])
-            yield Part(stream=number, here=here, rows=rows[here] - first, first=first)
+            yield Share(stream=number, here=here, rows=rows[here] - first, first=first)
 
     @cached_property
     def _first_rows(self) -> Rows:
@@ -161,12 +172,12 @@ class MixedStream:
     @property
     def stats(self) -> ReadStats:
         """What this process has read of data that is far away, whole chunks not counted."""
-        return sum((stream.stats for stream in self.streams), ReadStats())
+        return total(stream.stats for stream in self.streams)
 
     def fetched(self) -> ReadStats:
         """The whole chunks that this process and its workers had fetched, from all places."""
         places = {str(stream.source.place): stream for stream in self.streams}
-        return sum((stream.fetched() for stream in places.values()), ReadStats())
+        return total(stream.fetched() for stream in places.values())
 
 
 def sharing(streams: Sequence[Stream]) -> tuple[Stream, ...]:
@@ -224,7 +235,7 @@ class _OneSourceEpoch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Part:
+class Share:
     """Rows of one stream.
 
     here: where they are among the rows of the mixture. rows: their numbers in the stream's version.
@@ -236,36 +247,11 @@ class Part:
     rows: Rows
     first: int
 
+    def by_row(self) -> Share:
+        """The same, sorted by row: then each chunk is read straight to where its rows go."""
+        order = self.rows.argsort(kind="stable")
+        return replace(self, here=self.here[order], rows=self.rows[order])
+
     def numbered(self, taken: Rows) -> Rows:
         """The mixture's numbers of rows that were read; -1 stays, where nothing was."""
         return np.where(taken < 0, -1, taken + self.first)
-
-
-class MixedRows:
-    """Rows of several datasets whose samples have the same fields, not yet decoded."""
-
-    def __init__(self, parts: Sequence[Part], reads: Sequence[StoredRows]) -> None:
-        self._parts, self._reads = parts, reads
-        self.source = reads[0].source
-        self.taken = np.empty(sum(len(part.here) for part in parts), np.int64)
-        for part, read in zip(parts, reads, strict=True):
-            self.taken[part.here] = part.numbered(read.taken)
-
-    def columns(self) -> list[Array | list[Any]]:
-        """The fields: an array (rows, *shape) where all datasets have one such, else a list."""
-        columns = [read.columns() for read in self._reads]
-        return [self._joined(of_field) for of_field in zip(*columns, strict=True)]
-
-    def _joined(self, columns: Sequence[Array | list[Any]]) -> Array | list[Any]:
-        arrays = [column for column in columns if isinstance(column, np.ndarray)]
-        alike = {(array.dtype, array.shape[1:]) for array in arrays}
-        if len(arrays) == len(columns) and len(alike) == 1:
-            joined = np.empty((len(self.taken), *arrays[0].shape[1:]), arrays[0].dtype)
-            for part, array in zip(self._parts, arrays, strict=True):
-                joined[part.here] = array
-            return joined
-        listed: list[Any] = [None] * len(self.taken)
-        for part, column in zip(self._parts, columns, strict=True):
-            for place, value in zip(part.here.tolist(), column, strict=True):
-                listed[place] = value
-        return listed

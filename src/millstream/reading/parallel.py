@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from textwrap import indent
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from millstream.reading.combined import CombinedStreamingDataset
 from millstream.reading.dataset import StreamingDataset
 from millstream.reading.reader import Rows
 from millstream.reading.several import checked, drop_last, same
-from millstream.reading.streamed import Streamed, feed_of, is_plain, samples_at
+from millstream.reading.streamed import Samples, Streamed, feed_of, is_plain, samples_at
 from millstream.reading.transforms import MakeRng, Transform, Transforms
 
 
@@ -77,33 +77,31 @@ class ParallelStreamingDataset(Streamed):
     def _is_plain(self) -> bool:
         return not self._transforms and all(map(is_plain, self.datasets))
 
-    def _samples_at(
-        self, epoch: AnyEpoch, positions: Rows, rows: Rows
-    ) -> tuple[Iterator[Any], Rows]:
+    def _samples_at(self, epoch: AnyEpoch, positions: Rows, rows: Rows) -> Samples:
         ours = cast(SideBySideEpoch, epoch)  # of an order that our feed made
         found = [self._of_one(number, ours, positions) for number in range(len(self.datasets))]
         tuples = zip(
-            positions.tolist(), zip(*(samples for samples, _, _ in found), strict=True), strict=True
+            positions.tolist(), zip(*(own.samples for own, _ in found), strict=True), strict=True
         )
         apply, rng = self._transforms, self._position_rng
         samples = (apply(sample, rng(epoch.number, position)) for position, sample in tuples)
-        return samples, all_taken(rows, [(wanted, taken) for _, wanted, taken in found])
+        taken = all_taken(rows, [(wanted, own.taken) for own, wanted in found])
+        return Samples(samples, taken, sum(own.waited for own, _ in found))
 
-    def _of_one(
-        self, number: int, epoch: SideBySideEpoch, positions: Rows
-    ) -> tuple[Iterator[Any], Rows, Rows]:
-        """The samples of one dataset, the rows that they should be of, and those that they are."""
+    def _of_one(self, number: int, epoch: SideBySideEpoch, positions: Rows) -> tuple[Samples, Rows]:
+        """The samples of one dataset, and the rows that they should be of."""
         wanted, taken = np.empty_like(positions), np.empty_like(positions)
-        samples: list[Iterator[Any]] = []
+        found: list[Samples] = []
         whose = np.empty_like(positions)
         for index, stretch in enumerate(epoch.stretches(number, positions)):
             turn = epoch.source_epoch(number, stretch.epoch)
             rows = turn.rows(stretch.at)
-            some, own = samples_at(self.datasets[number], turn, stretch.at, rows)
-            wanted[stretch.here], taken[stretch.here] = rows, own
+            own = samples_at(self.datasets[number], turn, stretch.at, rows)
+            wanted[stretch.here], taken[stretch.here] = rows, own.taken
             whose[stretch.here] = index
-            samples.append(some)
-        return (next(samples[index]) for index in whose.tolist()), wanted, taken
+            found.append(own)
+        samples = (next(found[index].samples) for index in whose.tolist())
+        return Samples(samples, taken, sum(own.waited for own in found)), wanted
 
     def _position_rng(self, epoch: int, position: int) -> MakeRng:
         return lambda: generator(self.seed, epoch, position)

@@ -16,13 +16,16 @@ from millstream.plan import (
     Epoch,
     Order,
     Selection,
+    decoding_keys,
+    decoding_keys_for_rows,
     default_lanes,
     default_window,
 )
 from millstream.plan import subsample as take_part
 from millstream.reading.ahead import Ahead, Needing
 from millstream.reading.arguments import positive
-from millstream.reading.reader import Rows
+from millstream.reading.feed import MakePositions
+from millstream.reading.reader import Empty, Rows
 from millstream.reading.source import Source, StoredRows
 from millstream.reading.stats import ReadStats
 
@@ -57,7 +60,7 @@ class Stream:
     def _is_whole(self) -> bool:
         return self.subsample == 1.0
 
-    @property
+    @cached_property
     def length(self) -> int:
         """How many rows are selected, each as often as it is."""
         return self._indexed.length
@@ -77,11 +80,53 @@ class Stream:
         positions = np.where(indices < 0, indices + self.length, indices)
         return positions if self._is_whole else self._indexed.rows(positions)
 
+    def row_at(self, index: int) -> int:
+        """The same of one index."""
+        length = self.length
+        if self._is_whole and -length <= index < length:
+            return index if index >= 0 else index + length
+        return int(self.rows_at(np.array([index], np.int64))[0])
+
     def indices_of(self, rows: Rows) -> list[int]:
         """An index for each row number of the version."""
         which, positions = self._indexed.positions(rows)
         found = dict(zip(which.tolist()[::-1], positions.tolist()[::-1], strict=True))
         return [found[index] for index in range(len(rows))]
+
+    def read(
+        self, epoch: AnyEpoch, rows: Rows, at: MakePositions, empty: Empty = np.empty
+    ) -> StoredRows:
+        """Rows by their numbers in the version, read and verified.
+
+        What decoding draws is keyed by this stream's seed, and the positions in the epoch.
+        """
+        return self.source.read(rows, lambda: decoding_keys(self.seed, epoch.number, at()), empty)
+
+    def pick(self, rows: Rows) -> StoredRows:
+        """The same outside an epoch, for a row here and there; keyed by the rows."""
+        return self.source.pick(rows, lambda: decoding_keys_for_rows(self.seed, rows))
+
+    def sample(self, row: int) -> Any:
+        """One sample outside an epoch, by the number of a row that the version has."""
+        return self.source.sample(
+            row, lambda: decoding_keys_for_rows(self.seed, np.array([row], np.int64))
+        )
+
+    def ahead(
+        self, order: AnyOrder, epoch: int, start: int, *, rank: int, ranks: int, among: int = 1
+    ) -> Ahead:
+        """Has fetched what a rank needs of an order of these rows, from a position on."""
+        needing = cast(Needing, order)  # which `order` made
+        return Ahead(self.source, needing, epoch, start, rank=rank, ranks=ranks, among=among)
+
+    @property
+    def stats(self) -> ReadStats:
+        """What this process has read of data that is far away, whole chunks not counted."""
+        return self.source.stats
+
+    def fetched(self) -> ReadStats:
+        """The whole chunks that this process and its workers had fetched."""
+        return self.source.fetched()
 
     @property
     def version_digest(self) -> str:
@@ -108,32 +153,12 @@ class Stream:
         window = self.window or positive(saved.get("window"))
         return self._make_order(shuffled, lanes, window or self._default_window(lanes))
 
-    def read(self, epoch: AnyEpoch, rows: Rows) -> StoredRows:
-        """Rows by their numbers in the version, whatever the epoch, read and verified."""
-        return self.source.read(rows)
-
-    def ahead(
-        self, order: AnyOrder, epoch: int, start: int, *, rank: int, ranks: int, among: int = 1
-    ) -> Ahead:
-        """Has fetched what a rank needs of an order of these rows, from a position on."""
-        needing = cast(Needing, order)  # which `order` made
-        return Ahead(self.source, needing, epoch, start, rank=rank, ranks=ranks, among=among)
-
-    @property
-    def stats(self) -> ReadStats:
-        """What this process has read of data that is far away, whole chunks not counted."""
-        return self.source.stats
-
-    def fetched(self) -> ReadStats:
-        """The whole chunks that this process and its workers had fetched."""
-        return self.source.fetched()
-
     def _default_window(self, lanes: int) -> int:
-        manifest = self.source.manifest
+        rows = self.source.chunk_rows
         return default_window(
-            chunk_rows=self.source.chunk_rows,
+            chunk_rows=rows,
             lanes=lanes,
-            bytes_per_row=manifest.nbytes / max(manifest.rows, 1),
+            bytes_per_row=self.source.manifest.nbytes / max(int(rows.sum()), 1),
             budget_bytes=self.cache_bytes,
         )
 
@@ -145,4 +170,5 @@ class Stream:
             shuffle=shuffle,
             window=window,
             lanes=lanes,
+            block_size=self.source.block_size,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -64,10 +64,8 @@ class Streamed(ABC):
         """Whether samples are as they are stored, so that batches can be made of columns."""
 
     @abstractmethod
-    def _samples_at(
-        self, epoch: AnyEpoch, positions: Rows, rows: Rows
-    ) -> tuple[Iterator[Any], Rows]:
-        """The samples of rows, which have these positions in an epoch, and what was taken."""
+    def _samples_at(self, epoch: AnyEpoch, positions: Rows, rows: Rows) -> Samples:
+        """The samples of rows, which have these positions in an epoch."""
 
     # As a stream ------------------------------------------------------------------------------
 
@@ -88,7 +86,7 @@ class Streamed(ABC):
         for start in range(0, len(mine), BLOCK_ROWS):
             block = mine[start : start + BLOCK_ROWS]
             positions = np.arange(block.start, block.stop, block.step, dtype=np.int64)
-            yield from self._samples_at(epoch, positions, epoch.rows(positions))[0]
+            yield from self._samples_at(epoch, positions, epoch.rows(positions)).samples
             ahead.passed(block.stop)
 
     def set_epoch(self, epoch: int) -> None:
@@ -138,14 +136,20 @@ def is_plain(dataset: Streamed) -> bool:
     return dataset._is_plain
 
 
-def samples_at(
-    dataset: Streamed, epoch: AnyEpoch, positions: Rows, rows: Rows
-) -> tuple[Iterator[Any], Rows]:
-    """The samples of rows (numbers in the version), which have these positions in an epoch.
+class Samples(NamedTuple):
+    """Samples, made as they are asked for.
 
-    And which rows they really are: as the reader took them from the chunks, or, where a
-    `__getitem__` is overridden, those that it was called for.
+    taken: which rows they really are: as the reader took them from the chunks, or, where a
+    `__getitem__` is overridden, those that it was called for. waited: seconds, for the network.
     """
+
+    samples: Iterator[Any]
+    taken: Rows
+    waited: float
+
+
+def samples_at(dataset: Streamed, epoch: AnyEpoch, positions: Rows, rows: Rows) -> Samples:
+    """The samples of rows (numbers in the version), which have these positions in an epoch."""
     return dataset._samples_at(epoch, positions, rows)
 
 
