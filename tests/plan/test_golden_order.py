@@ -85,6 +85,7 @@ def test_mixtures() -> None:
         "seed": 9,
         "batching_method": "stratified",
         "lanes": 3,
+        "global_batch": None,
         "shuffle": [True, False],
         "windows": [80, 1],
         "iterate_over_all": False,
@@ -113,6 +114,7 @@ def test_states() -> None:
         "shuffle": True,
         "window": 80,
         "lanes": 3,
+        "global_batch": None,
         "selection": "ca294226dcc7b04d5a093cfceb761782",
         "chunks": "9b4c691ea5cc19a2cd5028ea6210a2ef",
     }
