@@ -18,12 +18,14 @@ import struct
 import sys
 import threading
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from millstream.errors import FunctionError, MillstreamError
 from millstream.execution import wire
 from millstream.execution.protocol import failure
-from millstream.execution.slots import Arena
+
+if TYPE_CHECKING:
+    from millstream.execution.slots import Arena
 
 Messages = queue.SimpleQueue[list[wire.Buffer]]
 
@@ -50,14 +52,23 @@ def main(descriptor: int) -> None:
     path, number = wire.load(tasks.get())
     sys.path[:] = path
     work = _begin(tasks.get()[0], number)
-    answers, arena = _Answers(sock), Arena()
+    answers = _Answers(sock)
+    arena: Arena | None = None
     while True:
         head, task = tasks.get()
         tag, slot = wire.ASK.unpack(head)
         if slot == wire.NO_SLOT:
             answers.put(_loose(tag, *_run(work, task)))
         else:
+            arena = arena or _arena()
             answers.put(*_filled(arena, tag, slot, *_run(_into(arena, slot, work), task)))
+
+
+def _arena() -> Arena:
+    # Not at the top: workers without slots need no numpy.
+    from millstream.execution.slots import Arena
+
+    return Arena()
 
 
 def _begin(content: wire.Buffer, number: int) -> Any:

@@ -7,20 +7,21 @@ import os
 import pickle
 import select
 from collections.abc import Callable
-from typing import Any, TypeVar
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from millstream.errors import WorkerDied
 from millstream.execution.memory import free_memory
 from millstream.execution.ordered import Ordered
 from millstream.execution.protocol import Outcome
-from millstream.execution.ring import Budget, Ring
 from millstream.execution.worker import Worker, pickled
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Empty = Callable[[tuple[int, ...], np.dtype[Any]], npt.NDArray[Any]]
+
 R = TypeVar("R")
-Empty = Callable[[tuple[int, ...], np.dtype[Any]], npt.NDArray[Any]]
 
 # Results that the consumer holds may take this part of the memory that is free at the start.
 HELD_PART = 4
@@ -42,6 +43,9 @@ class Crew(Ordered[R]):
         ahead: int,
         limit: int | None = None,
     ) -> None:
+        # Not at the top: workers without slots import this package too, and need no numpy.
+        from millstream.execution.ring import Budget, Ring
+
         super().__init__(workers=workers, ahead=ahead)
         content = pickled(begin, "the dataset or a function of its loader")
         self._owner = os.getpid()

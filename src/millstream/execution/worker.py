@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
@@ -25,7 +25,9 @@ from millstream import errors
 from millstream.errors import MillstreamError, NotPicklable, UnsupportedError
 from millstream.execution import wire
 from millstream.execution.protocol import Outcome
-from millstream.execution.ring import Ring
+
+if TYPE_CHECKING:
+    from millstream.execution.ring import Ring
 
 
 def pickled(value: Any, name: str) -> bytes:
