@@ -114,7 +114,6 @@ def test_states() -> None:
         "shuffle": True,
         "window": 80,
         "lanes": 3,
-        "global_batch": None,
         "selection": "ca294226dcc7b04d5a093cfceb761782",
         "chunks": "9b4c691ea5cc19a2cd5028ea6210a2ef",
     }
