@@ -57,7 +57,7 @@ class Stages(NamedTuple):
 
     free: when it was done with the batch before. begun, read, decoded, made: when it began, and was
     done with each stage; transforms count as decoding. network: the seconds of reading in which it
-    waited for the network.
+    waited for the network. worker: its number.
     """
 
     free: float
@@ -66,6 +66,7 @@ class Stages(NamedTuple):
     decoded: float
     made: float
     network: float
+    worker: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

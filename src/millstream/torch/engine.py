@@ -12,8 +12,9 @@ from millstream.execution import Crew, Ordered, Threads
 from millstream.plan import Plan
 from millstream.reading.run import Run
 from millstream.reading.stats import NOTHING, LoaderStats, ReadStats, now
-from millstream.reading.steps import Made, Maker, Step, WorkerStart, make_here
+from millstream.reading.steps import Failed, Made, Maker, WorkerStart, make_here
 from millstream.reading.streamed import feed_of
+from millstream.torch.pace import MOST_STEPS, Pace
 from millstream.torch.pinning import Pinned
 from millstream.torch.timing import Clock, Handed, Trace
 
@@ -56,6 +57,7 @@ class Engine:
         self._read_before = self.feed.stats
         self._kept: _Kept | None = None
         self._clock, self.trace = Clock(), trace
+        self._pace = Pace(most=MOST_STEPS if maker.is_quick else 1)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy has no workers yet."""
@@ -72,7 +74,7 @@ class Engine:
         """A batch was handed out: asked for, and there, at these times. since: as in `Clock`."""
         self._clock.add(made.stages, asked, got, since)
         if self.trace is not None:
-            self.trace.add(Handed(step, step % max(1, self._workers), asked, got, made.stages))
+            self.trace.add(Handed(step, made.stages.worker, asked, got, made.stages))
         if made.stats is not None:
             self._read += made.stats
 
@@ -83,15 +85,18 @@ class Engine:
             yield from make_here(self._maker, plan, steps)
             return
         crew = self._crew(run)
-        epoch, start = plan.epoch.number, plan.start
-        tasks = (Step(epoch=epoch, start=start, number=number) for number in steps)
+        tasks = self._pace.turns(plan.epoch.number, plan.start, steps)
         try:
-            yield from crew.results(tasks, timeout=self._timeout)
+            for turn in crew.results(tasks, timeout=self._timeout):
+                self._pace.saw(turn)
+                turn.reverse()
+                while turn:
+                    yield _unless_failed(turn.pop())  # in no variable, which would hold it too long
         finally:
             if not self._persistent:
                 crew.close()
 
-    def _crew(self, run: Run) -> Ordered[Made]:
+    def _crew(self, run: Run) -> Ordered[list[Made | Failed]]:
         settings = run.order.settings()
         if self._kept is not None:
             if self._kept.crew.usable and self._kept.settings == settings:
@@ -112,12 +117,18 @@ class Engine:
         return crew
 
 
+def _unless_failed(step: Made | Failed) -> Made:
+    if isinstance(step, Failed):
+        raise step.error
+    return step
+
+
 @dataclass(frozen=True, slots=True)
 class _Kept:
     """Workers that outlive an epoch: the order they know, and what ends them."""
 
     settings: Mapping[str, Any]
-    crew: Ordered[Made]
+    crew: Ordered[list[Made | Failed]]
     close: weakref.finalize[[], Engine]
 
 

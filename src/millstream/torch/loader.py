@@ -64,7 +64,8 @@ class StreamingDataLoader(DataLoader[Any]):
         worker_init_fn: Called in each worker once, with the worker's number.
         generator: Only its initial seed is used: it takes the place of the dataset's seed for
             the random states that functions find. The order is the dataset's.
-        prefetch_factor: Batches that each worker makes ahead; 2 by default.
+        prefetch_factor: Batches that each worker makes ahead; 2 by default. Where they take far
+            less than a message does, turns of up to 16 batches.
         persistent_workers: Whether workers are kept from one epoch to the next.
         workers: "processes", or "threads" of this process: they start at once and share everything,
             for functions that let go of the interpreter's lock. See docs/loading.md.
