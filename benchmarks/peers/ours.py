@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,7 @@ import numpy as np
 
 import millstream as ms
 from data import BLOCK, CHUNK_BYTES, Photo, documents, small, small_columns
-from peers import Skip
-from peers.augment import SIZE, augment_sample
+from peers.augment import SIZE
 from trials.bucket import Bucket
 
 ROWS_A_CALL = 10_000
@@ -21,7 +19,7 @@ TOKEN_BLOCKS_A_CHUNK = 8012
 
 def read_photo(photo: tuple[str, int]) -> dict[str, Any]:
     path, label = photo
-    return {"image": Path(path).read_bytes(), "label": label}
+    return {"image": ms.File(path), "label": label}
 
 
 def read_document(part: tuple[str, int, int]) -> Any:
@@ -31,13 +29,6 @@ def read_document(part: tuple[str, int, int]) -> Any:
 
 def columns(part: tuple[int, int]) -> dict[str, Any]:
     return small_columns(*part)
-
-
-def tokens_loader(*arguments: Any) -> Any:
-    """TokensLoader, if this version has it."""
-    if not hasattr(ms, "TokensLoader"):
-        raise Skip("this version has no TokensLoader")
-    return ms.TokensLoader(*arguments)
 
 
 class Driver:
@@ -61,7 +52,7 @@ class Driver:
             [(str(file), *part) for part in documents(count)],
             place,
             chunk_size=BLOCK * TOKEN_BLOCKS_A_CHUNK,
-            item_loader=tokens_loader(),
+            item_loader=ms.TokensLoader(),
             num_workers=workers,
             verbose=False,
         )
@@ -72,8 +63,6 @@ class Driver:
         )
 
     def write_small_columns(self, count: int, place: Path, workers: int) -> None:
-        if "batched" not in inspect.signature(ms.optimize).parameters:
-            raise Skip("this version has no batched=")
         inputs = [
             (start, min(start + ROWS_A_CALL, count)) for start in range(0, count, ROWS_A_CALL)
         ]
@@ -86,15 +75,12 @@ class Driver:
         return self.loader(ms.StreamingDataset(place, shuffle=True), batch, workers)
 
     def pixels(self, place: Path, batch: int, workers: int) -> Any:
-        if hasattr(ms, "JpegDecode"):
-            decode = ms.JpegDecode(size=SIZE, crop="random_resized", flip=True)
-            dataset = ms.StreamingDataset(place, shuffle=True, decode={"image": decode})
-        else:
-            dataset = ms.StreamingDataset(place, shuffle=True, transform=augment_sample)
-        return self.loader(dataset, batch, workers)
+        decode = ms.JpegDecode(size=SIZE, crop="random_resized", flip=True, backend="torch")
+        dataset = ms.StreamingDataset(place, shuffle=True, decode={"image": decode})
+        return self.pixel_loader(dataset, batch, workers)
 
     def tokens(self, place: Path, block: int, batch: int, workers: int) -> Any:
-        dataset = ms.StreamingDataset(place, shuffle=True, item_loader=tokens_loader(block))
+        dataset = ms.StreamingDataset(place, shuffle=True, item_loader=ms.TokensLoader(block))
         return self.loader(dataset, batch, workers)
 
     def small(self, place: Path, batch: int, workers: int) -> Any:
@@ -104,6 +90,13 @@ class Driver:
         return ms.StreamingDataLoader(
             dataset, batch_size=batch, num_workers=workers, persistent_workers=workers > 0
         )
+
+    def pixel_loader(self, dataset: Any, batch: int, workers: int) -> Any:
+        # Decoding and resizing let go of the interpreter's lock.
+        return ms.StreamingDataLoader(
+            dataset, batch_size=batch, num_workers=workers, workers="threads",
+            persistent_workers=True,
+        )  # fmt: skip
 
     def image_rows(self, place: Path) -> Any:
         return ms.StreamingDataset(place)

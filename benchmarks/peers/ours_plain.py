@@ -14,7 +14,7 @@ class Driver:
 
     def __init__(self) -> None:
         driver = ours.Driver()
-        driver.loader = self.loader
+        driver.loader = driver.pixel_loader = self.loader
         self.import_for = driver.import_for
         self.images, self.pixels = driver.images, driver.pixels
         self.tokens, self.small = driver.tokens, driver.small
