@@ -24,8 +24,8 @@ from millstream.errors import (
     UsageError,
 )
 from millstream.format import read_header
-from millstream.reading.versions import load_version
 from millstream.store import LocalStore
+from millstream.versions import load_version
 from millstream.writing.folder import unfinished
 from millstream.writing.rebuild import find_jobs
 from millstream.writing.repair import repair

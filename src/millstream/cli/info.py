@@ -12,9 +12,9 @@ from millstream.errors import CorruptData
 from millstream.format import Field, Header, Manifest, Tombstone
 from millstream.format.keys import chunk_key
 from millstream.reading.sizes import MeanSize, known_sizes, mean_sizes
-from millstream.reading.versions import Past, Version, history, load_version
 from millstream.store import LocalStore, NearStore, Store, near
 from millstream.units import size_text
+from millstream.versions import Past, Version, history, load_version
 from millstream.writing.inventory import RunRecord, chunk_header, run_record
 
 if TYPE_CHECKING:

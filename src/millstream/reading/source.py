@@ -24,8 +24,8 @@ from millstream.reading.fetching.client import FetchedStore, Following
 from millstream.reading.private import REQUEST_BYTES
 from millstream.reading.reader import Array, Reader, Rows, Values
 from millstream.reading.stats import ReadStats
-from millstream.reading.versions import load_version
 from millstream.store import NearStore
+from millstream.versions import load_version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
