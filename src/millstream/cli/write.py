@@ -46,6 +46,9 @@ INPUTS is one of
 For an input that is the URL of an object FUNCTION gets the path of a local copy, which is removed
 afterwards. OUTPUT may be a prefix in a bucket: chunks are uploaded while the work goes on.
 
+With --mode append or overwrite OUTPUT may hold a dataset: a new version of it is made, and who
+reads the old one goes on. Nothing is deleted; `millstream prune` frees old versions.
+
 A job that was stopped goes on when the same command is given again.
 """
 OPTIMIZE_END = """\
@@ -60,6 +63,7 @@ example: with this in prepare.py,
   millstream optimize prepare:read_photo 'photos/**/*.jpg' data/photos --workers 8
   millstream optimize prepare:read_photo @list.txt data/photos --chunk-bytes 128MB
   millstream optimize prepare:read_photo photos s3://bucket/photos
+  millstream optimize prepare:read_photo new-photos data/photos --mode append
 
 exit codes: 0 done; 1 it failed, and says why; 2 the command makes no sense.
 """
@@ -78,10 +82,7 @@ def add_commands(commands: Commands) -> None:
     write.add_argument("function", metavar="MODULE:FUNCTION")
     write.add_argument("inputs", metavar="INPUTS", help="a folder, a glob, a URL, or @FILE")
     write.add_argument("output", metavar="OUTPUT", help="a new or empty folder, or a URL")
-    write.add_argument(
-        "--chunk-bytes", metavar="SIZE", help="the most bytes in a chunk: 64MB (the default), 1GiB"
-    )
-    write.add_argument("--chunk-size", type=int, metavar="N", help="the most samples in a chunk")
+    _add_output_options(write)
     write.add_argument(
         "--workers",
         "--num-workers",
@@ -108,6 +109,18 @@ def add_commands(commands: Commands) -> None:
     add_json(write)
 
 
+def _add_output_options(write: argparse.ArgumentParser) -> None:
+    write.add_argument(
+        "--chunk-bytes", metavar="SIZE", help="the most bytes in a chunk: 64MB (the default), 1GiB"
+    )
+    write.add_argument("--chunk-size", type=int, metavar="N", help="the most samples in a chunk")
+    write.add_argument(
+        "--mode",
+        choices=["append", "overwrite"],
+        help="what becomes of the dataset in OUTPUT: a version with more rows, or with others",
+    )
+
+
 def _optimize(args: argparse.Namespace) -> int:
     fn = import_function(args.function)
     inputs = find_inputs(args.inputs, args.output, storage_options(args))
@@ -118,6 +131,7 @@ def _optimize(args: argparse.Namespace) -> int:
         args.output,
         chunk_bytes=_number_or_text(args.chunk_bytes),
         chunk_size=args.chunk_size,
+        mode=args.mode,
         num_workers=args.num_workers,
         on_error=args.on_error,
         allow_pickle=args.allow_pickle,

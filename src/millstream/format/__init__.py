@@ -7,7 +7,14 @@ from millstream.format.header import Header, header_bytes, read_header
 from millstream.format.layout import HEAD_BYTES, MAX_ROWS, Identity, Layout, object_bytes
 from millstream.format.manifest import ChunkTable, Manifest, read_manifest, version_digest
 from millstream.format.part import Arrays, Blobs, Part
-from millstream.format.schema import Field, Schema, bind, schema_error
+from millstream.format.schema import (
+    Field,
+    Schema,
+    bind,
+    common_schema,
+    schema_difference,
+    schema_error,
+)
 from millstream.format.tombstone import Tombstone, read_version
 from millstream.format.tree import rebuilder
 from millstream.format.view import ChunkView, Damage
@@ -38,6 +45,7 @@ __all__ = [
     "bind",
     "builtin",
     "chunk_layout",
+    "common_schema",
     "header_bytes",
     "object_bytes",
     "object_digest",
@@ -45,6 +53,7 @@ __all__ = [
     "read_manifest",
     "read_version",
     "rebuilder",
+    "schema_difference",
     "schema_error",
     "version_digest",
 ]

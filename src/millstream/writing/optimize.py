@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
-from millstream.errors import UsageError
+from millstream.errors import SampleError, UsageError
 from millstream.execution import Executor, Inline, Processes
-from millstream.format import MAX_ROWS, Schema
+from millstream.format import MAX_ROWS, Manifest, Schema
 from millstream.store import Store, open_store, service_of
 from millstream.units import parse_size
-from millstream.writing.commit import build_manifest, publish, shaping
+from millstream.versions import Version, newest_version
+from millstream.writing.commit import (
+    Published,
+    build_manifest,
+    publish,
+    publish_next,
+    shaping,
+    unlike,
+)
 from millstream.writing.cuts import Limits
 from millstream.writing.fetch import InputFetcher
 from millstream.writing.folder import JobFolder, job_place, remove_leftovers
-from millstream.writing.holdings import is_finished
-from millstream.writing.identity import JobKey, job_key
+from millstream.writing.holdings import job_folder
+from millstream.writing.identity import JobKey, Mode, job_key
 from millstream.writing.job import JobRun
 from millstream.writing.placed import ChunkRecord
 from millstream.writing.progress import ProgressBar
+from millstream.writing.record import finished_report, record_key, run_record
 from millstream.writing.report import Report
 from millstream.writing.segment import Skipped
 from millstream.writing.urls import options_for
@@ -41,6 +48,7 @@ def optimize(
     *,
     chunk_bytes: int | str | None = None,
     chunk_size: int | None = None,
+    mode: Mode | None = None,
     num_workers: int | None = None,
     on_error: Literal["raise", "skip"] = "raise",
     allow_pickle: bool = False,
@@ -79,6 +87,10 @@ def optimize(
             default.
         chunk_size: The most samples in a chunk; without chunk_bytes, just so many in each but
             the last.
+        mode: What becomes of a dataset that is there: "append" makes a version with its rows
+            and then the new ones, which must have the same structure and types; "overwrite" one
+            with the new rows alone. Who reads the old version goes on, and nothing is deleted;
+            see docs/versions.md. None: there must be none.
         num_workers: Processes that run fn; by default one a CPU; 0 runs it in this process.
         on_error: What happens when fn raises: "raise" stops the job and names the input, "skip"
             goes on and lists the input in the report. Samples that an iterator yielded before
@@ -107,7 +119,7 @@ def optimize(
         WorkerDied: The same task killed three workers.
         StorageError: Writing failed, as on a full disk, or an input could not be fetched.
     """
-    _check(fn, num_workers, on_error)
+    _check(fn, num_workers, on_error, mode)
     inputs = _as_sequence(inputs)
     limits = _limits(chunk_bytes, chunk_size)
     store = open_store(output_dir, storage_options if service_of(output_dir) else None)
@@ -118,6 +130,7 @@ def optimize(
         "chunk_size": chunk_size,
         "on_error": on_error,
         "allow_pickle": allow_pickle,
+        **({} if mode is None else {"mode": mode}),
     }
     job = _Job(
         fn=fn,
@@ -150,28 +163,20 @@ class _Job:
     workers: int
     verbose: bool | None
 
-    @property
-    def _record(self) -> str:
-        return f"runs/{self.key.digest().hex()}.json"
-
     def finished(self) -> Report | None:
         """The report of this same job, if an earlier run finished it."""
-        try:
-            report = json.loads(self.store.get(self._record))["report"]
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        if not is_finished(self.store):
-            return None
-        remove_leftovers(self.store)
-        skipped = tuple(Skipped(**some) for some in report.pop("skipped"))
-        return Report(**report, skipped=skipped, already_done=True)
+        report = finished_report(self.store, self.key)
+        if report is not None:
+            remove_leftovers(self.store, self.key)
+        return report
 
     def run(self) -> Report:
         """Does what is missing, publishes, and tidies up."""
         began = time.monotonic()
-        place = job_place(self.store, take_over=self.take_over)
+        place = job_place(self.store, job_folder(self.key), take_over=self.take_over)
+        seen = None if self.key.mode is None else newest_version(self.store)
         with JobFolder(place, self.key) as folder:
-            schema, chunks, skipped = self._work(folder)
+            schema, chunks, skipped = self._work(folder, seen)
             if schema is None:
                 folder.remove()
                 raise UsageError(
@@ -179,23 +184,38 @@ class _Job:
                     "an iterator without items, for each; there is nothing to write"
                 )
             folder.sync()
-            manifest = build_manifest(schema, chunks, shaping(self.key.settings))
-            is_new = publish(folder.store, manifest)
-            report = Report(
-                place=str(self.store),
-                samples=manifest.rows,
-                bytes=manifest.nbytes,
-                chunks=len(chunks),
-                seconds=time.monotonic() - began,
-                skipped=skipped,
-                already_done=not is_new,
-            )
-            folder.store.put(self._record, self._run_record(report))
+            made = build_manifest(schema, chunks, shaping(self.key.settings))
+            published = self._publish(folder.store, made, seen)
+            report = self._report(made, published, skipped, time.monotonic() - began)
+            record = run_record(self.key, report, published, self.workers)
+            folder.store.put(record_key(self.key), record)
             folder.remove()
         return report
 
+    def _publish(self, store: Store, made: Manifest, seen: Version | None) -> Published:
+        if self.key.mode is not None:
+            return publish_next(store, made, self.key.mode, seen)
+        return Published(manifest=made, first=0, is_new=publish(store, made))
+
+    def _report(
+        self, made: Manifest, published: Published, skipped: tuple[Skipped, ...], seconds: float
+    ) -> Report:
+        old = published.before if self.key.mode == "overwrite" else None
+        return Report(
+            place=str(self.store),
+            samples=made.rows,
+            bytes=made.nbytes,
+            chunks=len(made.chunks),
+            seconds=seconds,
+            skipped=skipped,
+            already_done=not published.is_new,
+            version=published.manifest.version,
+            total=published.manifest.rows,
+            replaced=None if old is None else (old.version, old.rows, old.nbytes),
+        )
+
     def _work(
-        self, folder: JobFolder
+        self, folder: JobFolder, seen: Version | None
     ) -> tuple[Schema | None, list[ChunkRecord], tuple[Skipped, ...]]:
         """Does what is missing: the schema (None without rows), the chunks, what was skipped."""
         work = Work(
@@ -208,41 +228,34 @@ class _Job:
         )
         digest = self.key.digest()
         with ProgressBar(len(self.inputs), show=self.verbose) as bar:
-            run = JobRun(folder, self.inputs, self.limits, digest=digest, progress=bar)
+            run = JobRun(
+                folder,
+                self.inputs,
+                self.limits,
+                digest=digest,
+                progress=bar,
+                unlike=partial(self._unlike, seen),
+            )
             schema, chunks = run.run(self._executor(), work)
         return schema, chunks, run.skipped()
+
+    def _unlike(self, seen: Version | None, schema: Schema) -> SampleError | None:
+        appends = self.key.mode == "append"
+        return unlike(self.store, seen, schema) if appends and seen is not None else None
 
     def _executor(self) -> Executor:
         return Processes(self.workers) if self.workers else Inline()
 
-    def _run_record(self, report: Report) -> bytes:
-        """What is outside byte identity: when, where and with what the job ran."""
-        record = {
-            "job": self.key.summary(),
-            "report": {k: v for k, v in asdict(report).items() if k != "already_done"},
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "host": platform.node(),
-            "workers": self.workers,
-            "python": platform.python_version(),
-            "libraries": {name: _version(name) for name in ("millstream", "numpy", "pillow")},
-        }
-        return (json.dumps(record, indent=2) + "\n").encode()
 
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _check(fn: object, num_workers: object, on_error: object) -> None:
+def _check(fn: object, num_workers: object, on_error: object, mode: object) -> None:
     if not callable(fn):
         raise UsageError(f"fn is a {type(fn).__name__}, expected a function of one input")
     if num_workers is not None and (type(num_workers) is not int or num_workers < 0):
         raise UsageError(f"num_workers is {num_workers!r}, expected a number from 0, or None")
     if on_error not in ("raise", "skip"):
         raise UsageError(f'on_error is {on_error!r}, expected "raise" or "skip"')
+    if mode not in (None, "append", "overwrite"):
+        raise UsageError(f'mode is {mode!r}, expected "append", "overwrite" or None')
 
 
 def _as_sequence(inputs: Any) -> Sequence[Any]:

@@ -10,7 +10,11 @@ from millstream.writing.segment import Skipped
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """samples, chunks: counts. bytes: of all chunks. seconds: of this run."""
+    """samples, chunks: counts, of what the job wrote. bytes: of these chunks. seconds: of this run.
+
+    version: the number of the version that holds them; total: all samples in that. replaced: the
+    version that an overwrite followed, which is kept: its number, samples and bytes.
+    """
 
     place: str
     samples: int
@@ -19,6 +23,9 @@ class Report:
     seconds: float
     skipped: tuple[Skipped, ...] = ()
     already_done: bool = False
+    version: int = 1
+    total: int = 0
+    replaced: tuple[int, int, int] | None = None
 
     def __str__(self) -> str:
         done = "was already complete" if self.already_done else f"in {self.seconds:.1f} s"
@@ -26,6 +33,16 @@ class Report:
             f"{self.place}: {self.samples:,} samples, {size_text(self.bytes)} in {self.chunks:,} "
             f"{'chunk' if self.chunks == 1 else 'chunks'}, {done}"
         )
+        if self.version > 1:
+            text += f"; version {self.version} has {self.total:,} samples"
+        if self.already_done and self.total > self.samples:
+            text += ", with these, and nothing was added again"
+        if self.replaced is not None:
+            number, samples, nbytes = self.replaced
+            text += (
+                f"; version {number} ({samples:,} samples, {size_text(nbytes)}) is kept for those "
+                f"who read it: `millstream prune {self.place} --keep 1 --older-than 7d` frees it"
+            )
         if self.skipped:
             first = self.skipped[0]
             text += (
