@@ -12,19 +12,28 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from millstream.format.codecs.json import Json
     from millstream.reading.dataset import StreamingDataset
+    from millstream.reading.split import train_test_split
     from millstream.store.walk import walk
     from millstream.torch.loader import StreamingDataLoader
     from millstream.writing.optimize import optimize
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["Json", "StreamingDataLoader", "StreamingDataset", "optimize", "walk"]
+__all__ = [
+    "Json",
+    "StreamingDataLoader",
+    "StreamingDataset",
+    "optimize",
+    "train_test_split",
+    "walk",
+]
 
 _HOMES = {
     "Json": "millstream.format.codecs.json",
     "StreamingDataLoader": "millstream.torch.loader",
     "StreamingDataset": "millstream.reading.dataset",
     "optimize": "millstream.writing.optimize",
+    "train_test_split": "millstream.reading.split",
     "walk": "millstream.store.walk",
 }
 

@@ -7,12 +7,13 @@ from millstream.plan.permute import derive, mix, permute, shuffled, unpermute
 from millstream.plan.plan import Plan, When
 from millstream.plan.proof import CoverageReport, Tally
 from millstream.plan.randomness import generator, generator_for_row
-from millstream.plan.selection import Selection, split, subsample
+from millstream.plan.selection import Cut, Selection, split, subsample
 
 __all__ = [
     "Coverage",
     "CoverageReport",
     "Cursor",
+    "Cut",
     "Epoch",
     "Order",
     "Plan",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -261,10 +262,19 @@ class StreamingDataset:
 
 # For the loader, and not for users of a dataset ----------------------------------------------
 
+DatasetT = TypeVar("DatasetT", bound=StreamingDataset)
+
 
 def stream_of(dataset: StreamingDataset) -> Stream:
     """The rows of a dataset and their orders."""
     return dataset._stream
+
+
+def with_stream(dataset: DatasetT, stream: Stream) -> DatasetT:
+    """A dataset like this one in all else, before its first epoch, over other rows."""
+    other = copy(dataset)
+    other._stream, other._epoch = stream, 0
+    return other
 
 
 def is_plain(dataset: StreamingDataset) -> bool:

@@ -80,6 +80,12 @@ class Source:
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.place, self.manifest.version, self._reading, self.digest)
 
+    def again(self) -> Source:
+        """The same version, for another stream: what goes ahead of the one is not the other's."""
+        other = object.__new__(Source)
+        other.__dict__.update(self.__dict__, next_up=None)
+        return other
+
     @property
     def fields(self) -> list[Field]:
         """The fields that are read."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from millstream.errors import RowOutOfRange
-from millstream.plan import Epoch, Order, Selection, default_lanes, default_window
+from millstream.plan import Cut, Epoch, Order, Selection, default_lanes, default_window
 from millstream.plan import subsample as take_part
 from millstream.reading.arguments import positive
 from millstream.reading.reader import Rows
@@ -21,7 +21,8 @@ from millstream.reading.source import Source
 class Stream:
     """A selection of a version's rows, and what decides their order.
 
-    shuffle: what holds where nobody says otherwise. lanes, window: None for the default.
+    cuts: which part of the rows it is, after splits, one of the other. shuffle: what holds where
+    nobody says otherwise. lanes, window: None for the default.
     cache_bytes: windows are planned so that those of all lanes, twice, fit half of it.
     """
 
@@ -32,6 +33,7 @@ class Stream:
     lanes: int | None
     window: int | None
     cache_bytes: int
+    cuts: tuple[Cut, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         """What travels: what follows from it is made anew there."""
@@ -40,12 +42,19 @@ class Stream:
     @cached_property
     def selection(self) -> Selection:
         """The rows that are read."""
-        whole = Selection.whole(self.source.chunk_rows)
-        return whole if self._is_whole else take_part(whole, self.subsample, seed=self.seed)
+        chosen = Selection.whole(self.source.chunk_rows)
+        if self.subsample < 1:
+            chosen = take_part(chosen, self.subsample, seed=self.seed)
+        for cut in self.cuts:
+            chosen = cut.of(chosen)
+        # Copies come last: a part has all copies of its rows.
+        if self.subsample > 1:
+            chosen = take_part(chosen, self.subsample, seed=self.seed)
+        return chosen
 
     @property
     def _is_whole(self) -> bool:
-        return self.subsample == 1.0
+        return self.subsample == 1.0 and not self.cuts
 
     @property
     def length(self) -> int:
