@@ -22,11 +22,11 @@ from millstream.versions import load_version
 pytestmark = pytest.mark.timeout(200)
 
 WRITER = """
-    import json, sys
+    import json, sys, tempfile
     import millstream as ms
     from millstream.errors import MillstreamError
 
-    place, options, mode, first = json.loads(sys.argv[1])
+    place, options, mode, first, tempfile.tempdir = json.loads(sys.argv[1])
 
     def fn(i):
         if i == first:
@@ -85,9 +85,11 @@ def test_the_bytes_are_those_of_a_local_run(
     assert list(scratch.iterdir()) == []
 
 
-def at_once(bucket: Bucket, mode: str, firsts: list[int]) -> list[str]:
+def at_once(bucket: Bucket, scratch: Path, mode: str, firsts: list[int]) -> list[str]:
     """What processes say that publish at the same time."""
-    lines = [json.dumps([bucket.url, bucket.options, mode, first]) for first in firsts]
+    lines = [
+        json.dumps([bucket.url, bucket.options, mode, first, str(scratch)]) for first in firsts
+    ]
     processes = [start(WRITER, line, stdin=subprocess.PIPE) for line in lines]
     try:
         for process in processes:
@@ -106,12 +108,12 @@ def at_once(bucket: Bucket, mode: str, firsts: list[int]) -> list[str]:
 
 @pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
 def test_appends_at_once_all_succeed(
-    of_service: Callable[[str], Bucket], tmp_path: Path, scheme: str
+    of_service: Callable[[str], Bucket], scratch: Path, tmp_path: Path, scheme: str
 ) -> None:
     bucket = of_service(scheme)
     to(bucket, range(10))
     firsts = [100, 200, 300, 400]
-    said = at_once(bucket, "append", firsts)
+    said = at_once(bucket, scratch, "append", firsts)
     numbers = [int(line.removeprefix("version ")) for line in said]
     assert sorted(numbers) == [2, 3, 4, 5]
     in_order = [first for _, first in sorted(zip(numbers, firsts, strict=True))]
@@ -123,11 +125,11 @@ def test_appends_at_once_all_succeed(
 
 @pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
 def test_of_overwrites_at_once_one_wins(
-    of_service: Callable[[str], Bucket], tmp_path: Path, scheme: str
+    of_service: Callable[[str], Bucket], scratch: Path, tmp_path: Path, scheme: str
 ) -> None:
     bucket = of_service(scheme)
     to(bucket, range(10))
-    said = at_once(bucket, "overwrite", [100, 200, 300])
+    said = at_once(bucket, scratch, "overwrite", [100, 200, 300])
     assert sorted(said) == ["OutputNotEmpty", "OutputNotEmpty", "version 2"]
     first = 100 * (1 + said.index("version 2"))
     assert ids(bucket, tmp_path / "cache") == list(range(first, first + 20))
