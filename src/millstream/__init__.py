@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from millstream.reading.split import train_test_split
     from millstream.store.walk import walk
     from millstream.torch.loader import StreamingDataLoader
+    from millstream.writing.merge import merge_datasets
     from millstream.writing.optimize import optimize
 
 __version__ = "0.1.0.dev0"
@@ -23,6 +24,7 @@ __all__ = [
     "Json",
     "StreamingDataLoader",
     "StreamingDataset",
+    "merge_datasets",
     "optimize",
     "train_test_split",
     "walk",
@@ -32,6 +34,7 @@ _HOMES = {
     "Json": "millstream.format.codecs.json",
     "StreamingDataLoader": "millstream.torch.loader",
     "StreamingDataset": "millstream.reading.dataset",
+    "merge_datasets": "millstream.writing.merge",
     "optimize": "millstream.writing.optimize",
     "train_test_split": "millstream.reading.split",
     "walk": "millstream.store.walk",

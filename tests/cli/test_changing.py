@@ -22,7 +22,7 @@ from millstream.errors import UsageError
 from millstream.store import LocalStore
 from millstream.writing.folder import unfinished
 
-COMMANDS = ["info", "ls", "get", "verify", "repair", "prune", "optimize"]
+COMMANDS = ["info", "ls", "get", "verify", "repair", "prune", "optimize", "merge"]
 
 
 # The command line itself -----------------------------------------------------------------------

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class BucketChunks:
     records: str
     temporary: Path
 
-    def put(self, digest: str, pieces: Sequence[memoryview]) -> None:
+    def put(self, digest: str, pieces: Iterable[memoryview]) -> None:
         """Uploads the chunk, a large one in parts."""
         file = self.temporary / f"chunk-{digest}"
         try:

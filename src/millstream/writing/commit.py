@@ -55,7 +55,7 @@ def build_manifest(
 
 def shaping(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those settings of a job that shaped its chunks: the ones that a manifest keeps."""
-    return {key: settings[key] for key in ("chunk_bytes", "chunk_size")}
+    return {key: settings.get(key) for key in ("chunk_bytes", "chunk_size")}
 
 
 def companions(manifest: Manifest) -> dict[str, bytes]:

@@ -9,11 +9,18 @@ from typing import Any, Literal
 
 from blake3 import blake3
 
+from millstream.errors import UsageError
 from millstream.writing.function import FunctionKey, function_key
 from millstream.writing.inputs import InputsKey, inputs_key
 
 # append: the rows of the newest version, and then the new ones. overwrite: the new ones alone.
 Mode = Literal["append", "overwrite"]
+
+
+def check_mode(mode: object) -> None:
+    """Raises UsageError for what is no mode."""
+    if mode not in (None, "append", "overwrite"):
+        raise UsageError(f'mode is {mode!r}, expected "append", "overwrite" or None')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

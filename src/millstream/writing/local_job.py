@@ -7,7 +7,7 @@ not whole is not believed, and made again.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +30,7 @@ class LocalChunks:
     records: Path
     temporary: Path
 
-    def put(self, digest: str, pieces: Sequence[memoryview]) -> None:
+    def put(self, digest: str, pieces: Iterable[memoryview]) -> None:
         """Writes the chunk to the disk, then gives it its name."""
         temporary = self.temporary / f"chunk-{digest}"
         write_synced(temporary, pieces)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,27 +10,19 @@ from typing import Any, Literal
 
 from millstream.errors import SampleError, UsageError
 from millstream.execution import Executor, Inline, Processes
-from millstream.format import MAX_ROWS, Manifest, Schema
+from millstream.format import MAX_ROWS, Schema
 from millstream.store import Store, open_store, service_of
 from millstream.units import parse_size
-from millstream.versions import Version, newest_version
-from millstream.writing.commit import (
-    Published,
-    build_manifest,
-    publish,
-    publish_next,
-    shaping,
-    unlike,
-)
+from millstream.versions import Version
+from millstream.writing.commit import build_manifest, shaping, unlike
 from millstream.writing.cuts import Limits
 from millstream.writing.fetch import InputFetcher
-from millstream.writing.folder import JobFolder, job_place, remove_leftovers
-from millstream.writing.holdings import job_folder
-from millstream.writing.identity import JobKey, Mode, job_key
+from millstream.writing.finish import VersionJob, finished
+from millstream.writing.folder import JobFolder
+from millstream.writing.identity import JobKey, Mode, check_mode, job_key
 from millstream.writing.job import JobRun
 from millstream.writing.placed import ChunkRecord
 from millstream.writing.progress import ProgressBar
-from millstream.writing.record import finished_report, record_key, run_record
 from millstream.writing.report import Report
 from millstream.writing.segment import Skipped
 from millstream.writing.urls import options_for
@@ -165,54 +156,21 @@ class _Job:
 
     def finished(self) -> Report | None:
         """The report of this same job, if an earlier run finished it."""
-        report = finished_report(self.store, self.key)
-        if report is not None:
-            remove_leftovers(self.store, self.key)
-        return report
+        return finished(self.store, self.key)
 
     def run(self) -> Report:
         """Does what is missing, publishes, and tidies up."""
-        began = time.monotonic()
-        place = job_place(self.store, job_folder(self.key), take_over=self.take_over)
-        seen = None if self.key.mode is None else newest_version(self.store)
-        with JobFolder(place, self.key) as folder:
-            schema, chunks, skipped = self._work(folder, seen)
+        job = VersionJob.begin(self.store, self.key, self.workers)
+        with job.open(take_over=self.take_over) as folder:
+            schema, chunks, skipped = self._work(folder, job.seen)
             if schema is None:
                 folder.remove()
                 raise UsageError(
                     f"none of the {len(self.inputs):,} inputs gave a sample: fn returned None, or "
                     "an iterator without items, for each; there is nothing to write"
                 )
-            folder.sync()
             made = build_manifest(schema, chunks, shaping(self.key.settings))
-            published = self._publish(folder.store, made, seen)
-            report = self._report(made, published, skipped, time.monotonic() - began)
-            record = run_record(self.key, report, published, self.workers)
-            folder.store.put(record_key(self.key), record)
-            folder.remove()
-        return report
-
-    def _publish(self, store: Store, made: Manifest, seen: Version | None) -> Published:
-        if self.key.mode is not None:
-            return publish_next(store, made, self.key.mode, seen)
-        return Published(manifest=made, first=0, is_new=publish(store, made))
-
-    def _report(
-        self, made: Manifest, published: Published, skipped: tuple[Skipped, ...], seconds: float
-    ) -> Report:
-        old = published.before if self.key.mode == "overwrite" else None
-        return Report(
-            place=str(self.store),
-            samples=made.rows,
-            bytes=made.nbytes,
-            chunks=len(made.chunks),
-            seconds=seconds,
-            skipped=skipped,
-            already_done=not published.is_new,
-            version=published.manifest.version,
-            total=published.manifest.rows,
-            replaced=None if old is None else (old.version, old.rows, old.nbytes),
-        )
+            return job.finish(folder, made, skipped)
 
     def _work(
         self, folder: JobFolder, seen: Version | None
@@ -254,8 +212,7 @@ def _check(fn: object, num_workers: object, on_error: object, mode: object) -> N
         raise UsageError(f"num_workers is {num_workers!r}, expected a number from 0, or None")
     if on_error not in ("raise", "skip"):
         raise UsageError(f'on_error is {on_error!r}, expected "raise" or "skip"')
-    if mode not in (None, "append", "overwrite"):
-        raise UsageError(f'mode is {mode!r}, expected "append", "overwrite" or None')
+    check_mode(mode)
 
 
 def _as_sequence(inputs: Any) -> Sequence[Any]:

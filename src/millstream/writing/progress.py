@@ -13,11 +13,11 @@ class Bar(tqdm):  # type: ignore[type-arg]
 
 
 class ProgressBar:
-    """A bar on stderr; None for `show` means only if that is a terminal."""
+    """A bar on stderr; None for `show` means only on a terminal. unit: of what it counts."""
 
-    def __init__(self, inputs: int, *, show: bool | None) -> None:
+    def __init__(self, inputs: int, *, show: bool | None, unit: str = "inputs") -> None:
         hidden = not (sys.stderr.isatty() if show is None else show)
-        self._bar = Bar(total=inputs, unit=" inputs", disable=hidden, dynamic_ncols=True)
+        self._bar = Bar(total=inputs, unit=f" {unit}", disable=hidden, dynamic_ncols=True)
         self._samples = self._nbytes = self._earlier = 0
         self._started = False
 
