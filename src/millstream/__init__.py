@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from millstream.reading.split import train_test_split
     from millstream.store.walk import walk
     from millstream.torch.loader import StreamingDataLoader
+    from millstream.writing.map import map
     from millstream.writing.merge import merge_datasets
     from millstream.writing.optimize import optimize
 
@@ -24,6 +25,7 @@ __all__ = [
     "Json",
     "StreamingDataLoader",
     "StreamingDataset",
+    "map",
     "merge_datasets",
     "optimize",
     "train_test_split",
@@ -34,6 +36,7 @@ _HOMES = {
     "Json": "millstream.format.codecs.json",
     "StreamingDataLoader": "millstream.torch.loader",
     "StreamingDataset": "millstream.reading.dataset",
+    "map": "millstream.writing.map",
     "merge_datasets": "millstream.writing.merge",
     "optimize": "millstream.writing.optimize",
     "train_test_split": "millstream.reading.split",

@@ -97,10 +97,11 @@ class LocalStore:
             target.parent.mkdir(parents=True, exist_ok=True)
             file.replace(target)
 
-    def link(self, file: Path, key: str) -> bool:
+    def link(self, file: Path, key: str, *, sync: bool = True) -> bool:
         """Gives a file that never changes a further name here; False where that cannot be.
 
-        Then it lies on another file system, or on one without links. Names as in `adopt`.
+        Then it lies on another file system, or on one without links. sync: whether the file is on
+        the disk when this returns. Names as in `adopt`.
         """
         target = self.path(key)
         with storage_errors(target):
@@ -110,7 +111,8 @@ class LocalStore:
                 os.link(file, temporary)
             except OSError:
                 return False
-            _sync(temporary)  # whoever made it may not have waited for the disk
+            if sync:  # whoever made it may not have waited for the disk
+                _sync(temporary)
             temporary.replace(target)
         return True
 

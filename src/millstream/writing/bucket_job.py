@@ -188,6 +188,13 @@ class BucketJob:
             self._delete(key for key in keys if key != self._owner)
             self._delete([self._owner])
 
+    def keep(self) -> None:
+        """Gives the claim back, and removes the scratch folder."""
+        mine, self._claim = self._claim, None
+        if mine is not None:
+            release(self.store, self._owner, mine)
+        self.scratch.remove("job")
+
     def remove_left(self) -> None:
         """Of a finished job. That two do so at once, here and there, does no harm."""
         self._clear()

@@ -13,12 +13,12 @@ local_job.py), a job in a bucket on the local disk (see bucket_job.py).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Protocol
 
 from millstream.errors import CorruptData, OutputNotEmpty
-from millstream.store import LocalStore, Store
+from millstream.store import ListingStore, LocalStore, Store
 from millstream.store.local import storage_errors
 from millstream.writing.bucket_job import BucketJob
 from millstream.writing.holdings import (
@@ -87,6 +87,9 @@ class JobPlace(Protocol):
     def remove_left(self) -> None:
         """The same for a finished job, by who has not entered; not while a run is at it."""
 
+    def keep(self) -> None:
+        """Removes what the run worked with, and keeps what it has noted."""
+
     def left(self) -> AbstractContextManager[Iterable[tuple[int, bytes]] | None]:
         """The records of an unfinished job, None if there is none, while no run can enter."""
 
@@ -98,16 +101,22 @@ def job_place(store: Store, name: str = JOB, *, take_over: bool = False) -> JobP
     return BucketJob(store, name, take_over=take_over)
 
 
+# Raises OutputNotEmpty for what a place holds that is in the way of a job, by its names.
+Refuse = Callable[[ListingStore, JobKey, set[str]], None]
+
+
 class JobFolder:
     """Opens, or goes on with, the job of a key at a place; a context manager.
+
+    refuse: by default what is right for a job that makes a dataset, or a further version of one.
 
     Raises OutputNotEmpty if the output holds something else, OutputBusy if another process runs a
     job there.
     """
 
-    def __init__(self, place: JobPlace, key: JobKey) -> None:
+    def __init__(self, place: JobPlace, key: JobKey, refuse: Refuse | None = None) -> None:
         self._place = place
-        self._refuse = refuse_foreign if key.mode is None else refuse_unrelated
+        self._refuse = refuse or (refuse_foreign if key.mode is None else refuse_unrelated)
         self._refuse(place.store, key, place.names())
         place.enter()
         try:
@@ -156,6 +165,15 @@ class JobFolder:
             for sequence, placed in found.items()
             if placed and sizes.get(f"chunks/{placed.chunk.digest}") == placed.chunk.size
         }
+
+    def records(self) -> Iterable[tuple[int, bytes]]:
+        """What was noted by number, as it is."""
+        return self._place.records()
+
+    def keep(self) -> None:
+        """Leaves what is noted, for the same call; removes the rest."""
+        with storage_errors(self.scratch.root):
+            self._place.keep()
 
     def sync(self) -> None:
         """Waits until all chunks outlive a power cut."""

@@ -61,6 +61,14 @@ def refuse_unrelated(store: ListingStore, key: JobKey, names: set[str]) -> None:
     refuse_others(store, key, names - jobs - (OURS if jobs else set()))
 
 
+def refuse_dataset(store: ListingStore, key: JobKey, names: set[str]) -> None:
+    """Raises OutputNotEmpty if files of other kinds would be written into a dataset."""
+    if is_finished(store):
+        raise OutputNotEmpty(
+            f"{store} holds a dataset, and map would put files of fn into it; choose another output"
+        )
+
+
 def refuse_others(store: ListingStore, key: JobKey, names: Iterable[str]) -> None:
     """Raises OutputNotEmpty if there are any names."""
     if not names:

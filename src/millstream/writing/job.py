@@ -80,11 +80,12 @@ class JobRun:
         digest: bytes,
         progress: Progress,
         unlike: Unlike = lambda schema: None,
+        weights: Sequence[float] | None = None,
     ) -> None:
         self._scratch, self._inputs, self._digest = folder.scratch, inputs, digest
         self._progress, self._waiting_bytes = progress, folder.waiting_bytes
         self._unlike = unlike
-        self._tasks = list(tasks(len(inputs)))
+        self._tasks = list(tasks(len(inputs), weights))
         self._cutter: Cutter[_Ref] = Cutter(limits)
         self._segments: dict[int, Segment] = {}  # finished, waiting for those before them
         self._waiting = 0  # the bytes of these

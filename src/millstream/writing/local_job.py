@@ -6,6 +6,7 @@ not whole is not believed, and made again.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -127,6 +128,11 @@ class LocalJob:
     def remove(self) -> None:
         """Removes .job/."""
         self.scratch.remove("job.json")
+
+    def keep(self) -> None:
+        """Removes the folders of the run."""
+        self.scratch.clear_temporary()
+        shutil.rmtree(self.scratch.segments, ignore_errors=True)
 
     def remove_left(self) -> None:
         """The same, unless a process has the lock."""

@@ -21,6 +21,7 @@ from millstream.writing.finish import VersionJob, finished
 from millstream.writing.folder import JobFolder
 from millstream.writing.identity import JobKey, Mode, check_mode, job_key
 from millstream.writing.job import JobRun
+from millstream.writing.knobs import prepare, warn_without_effect
 from millstream.writing.placed import ChunkRecord
 from millstream.writing.progress import ProgressBar
 from millstream.writing.report import Report
@@ -41,11 +42,21 @@ def optimize(
     chunk_size: int | None = None,
     mode: Mode | None = None,
     num_workers: int | None = None,
+    weights: Sequence[float] | None = None,
+    batch_size: int | None = None,
+    fast_dev_run: bool | int = False,
+    input_dir: str | os.PathLike[str] | None = None,
+    reader: Callable[[Any], Any] | None = None,
     on_error: Literal["raise", "skip"] = "raise",
     allow_pickle: bool = False,
     storage_options: Mapping[str, object] | None = None,
     take_over: bool = False,
     verbose: bool | None = None,
+    reorder_files: bool | None = None,
+    num_downloaders: int | None = None,
+    num_uploaders: int | None = None,
+    start_method: str | None = None,
+    use_checkpoint: bool | None = None,
 ) -> Report:
     """Turns `fn(input)` for every input into a dataset in `output_dir`.
 
@@ -83,6 +94,11 @@ def optimize(
             with the new rows alone. Who reads the old version goes on, and nothing is deleted;
             see docs/versions.md. None: there must be none.
         num_workers: Processes that run fn; by default one a CPU; 0 runs it in this process.
+        weights: What each input costs, in any unit: work is handed out in portions of like weight.
+        batch_size: Gives fn lists of so many inputs (the last may be shorter).
+        fast_dev_run: True for the first ten inputs alone, or how many.
+        input_dir: A folder or URL that inputs which are relative paths are below.
+        reader: Is called with an input; fn gets what it returns.
         on_error: What happens when fn raises: "raise" stops the job and names the input, "skip"
             goes on and lists the input in the report. Samples that an iterator yielded before
             it raised are kept.
@@ -95,6 +111,7 @@ def optimize(
             taken over without it. If it is not gone, work is done twice, and nothing else.
         verbose: True shows the progress bar and the report, False neither; by default the bar
             is shown on terminals only.
+        reorder_files, num_downloaders, num_uploaders, start_method, use_checkpoint: Without effect.
 
     Returns:
         A report: samples, bytes, chunks, seconds, skipped inputs.
@@ -110,8 +127,24 @@ def optimize(
         WorkerDied: The same task killed three workers.
         StorageError: Writing failed, as on a full disk, or an input could not be fetched.
     """
-    _check(fn, num_workers, on_error, mode)
-    inputs = _as_sequence(inputs)
+    warn_without_effect(
+        reorder_files=reorder_files,
+        num_downloaders=num_downloaders,
+        num_uploaders=num_uploaders,
+        start_method=start_method,
+        use_checkpoint=use_checkpoint,
+    )
+    prepared = prepare(
+        fn,
+        inputs,
+        weights=weights,
+        batch_size=batch_size,
+        fast_dev_run=fast_dev_run,
+        input_dir=input_dir,
+        reader=reader,
+    )
+    fn, inputs = prepared.fn, prepared.inputs
+    _check(num_workers, on_error, mode)
     limits = _limits(chunk_bytes, chunk_size)
     store = open_store(output_dir, storage_options if service_of(output_dir) else None)
     # Before any work: what can only be read says so here.
@@ -122,10 +155,12 @@ def optimize(
         "on_error": on_error,
         "allow_pickle": allow_pickle,
         **({} if mode is None else {"mode": mode}),
+        **prepared.settings(),
     }
     job = _Job(
         fn=fn,
         inputs=inputs,
+        weights=prepared.weights,
         store=store,
         fetcher=InputFetcher(options_for(storage_options, service_of(output_dir), inputs)),
         take_over=take_over,
@@ -146,6 +181,7 @@ class _Job:
 
     fn: Callable[[Any], Any]
     inputs: Sequence[Any]
+    weights: Sequence[float] | None
     store: Store
     fetcher: InputFetcher
     take_over: bool
@@ -190,6 +226,7 @@ class _Job:
                 folder,
                 self.inputs,
                 self.limits,
+                weights=self.weights,
                 digest=digest,
                 progress=bar,
                 unlike=partial(self._unlike, seen),
@@ -205,29 +242,12 @@ class _Job:
         return Processes(self.workers) if self.workers else Inline()
 
 
-def _check(fn: object, num_workers: object, on_error: object, mode: object) -> None:
-    if not callable(fn):
-        raise UsageError(f"fn is a {type(fn).__name__}, expected a function of one input")
+def _check(num_workers: object, on_error: object, mode: object) -> None:
     if num_workers is not None and (type(num_workers) is not int or num_workers < 0):
         raise UsageError(f"num_workers is {num_workers!r}, expected a number from 0, or None")
     if on_error not in ("raise", "skip"):
         raise UsageError(f'on_error is {on_error!r}, expected "raise" or "skip"')
     check_mode(mode)
-
-
-def _as_sequence(inputs: Any) -> Sequence[Any]:
-    if isinstance(inputs, str | bytes | Mapping) or not (
-        hasattr(inputs, "__len__") and hasattr(inputs, "__getitem__")
-    ):
-        raise UsageError(
-            f"inputs is a {type(inputs).__name__}, expected a sequence such as a list; "
-            "for an iterable pass list(inputs)"
-        )
-    if not len(inputs):
-        raise UsageError("inputs is empty: there is nothing to write")
-    if isinstance(inputs, list | tuple | range):
-        return inputs
-    return [inputs[index] for index in range(len(inputs))]
 
 
 def _limits(chunk_bytes: int | str | None, chunk_size: int | None) -> Limits:

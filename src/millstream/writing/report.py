@@ -43,10 +43,33 @@ class Report:
                 f"; version {number} ({samples:,} samples, {size_text(nbytes)}) is kept for those "
                 f"who read it: `millstream prune {self.place} --keep 1 --older-than 7d` frees it"
             )
-        if self.skipped:
-            first = self.skipped[0]
-            text += (
-                f"; {len(self.skipped):,} inputs skipped, the first is input {first.input}: "
-                f"{first.error}"
-            )
-        return text
+        return text + skipped_text(self.skipped)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapReport:
+    """What a map says. files, bytes: of all inputs, of earlier runs too; seconds: of this run."""
+
+    place: str
+    inputs: int
+    files: int
+    bytes: int
+    seconds: float
+    skipped: tuple[Skipped, ...] = ()
+    already_done: bool = False
+
+    def __str__(self) -> str:
+        done = "was already complete" if self.already_done else f"in {self.seconds:.1f} s"
+        text = (
+            f"{self.place}: {self.files:,} {'file' if self.files == 1 else 'files'} of "
+            f"{self.inputs:,} inputs, {size_text(self.bytes)}, {done}"
+        )
+        return text + skipped_text(self.skipped)
+
+
+def skipped_text(skipped: tuple[Skipped, ...]) -> str:
+    """How many inputs were skipped, and the first of them; "" for none."""
+    if not skipped:
+        return ""
+    first = skipped[0]
+    return f"; {len(skipped):,} inputs skipped, the first is input {first.input}: {first.error}"

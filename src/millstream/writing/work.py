@@ -72,9 +72,9 @@ class Work:
                     with inputs.take() as local:
                         for sample in _samples(self.fn, local):
                             rows.add(sample, index)
-                except (_Raised, NotFetched) as error:
+                except (Raised, NotFetched) as error:
                     if not self.skip_errors:
-                        raise _input_error(error, index, value) from error.cause
+                        raise input_error(error, index, value) from error.cause
                     kept = rows.count - before
                     skipped.append(Skipped(input=index, error=str(error), kept=kept))
                 except SampleError as error:
@@ -125,7 +125,7 @@ class _Rows:
             self._writer.add(part)
 
 
-class _Raised(Exception):
+class Raised(Exception):
     """The user's function raised `cause`."""
 
     def __init__(self, cause: Exception) -> None:
@@ -138,7 +138,7 @@ def _samples(fn: Callable[[Any], Any], value: Any) -> Iterator[Any]:
     try:
         result = fn(value)
     except Exception as error:
-        raise _Raised(error) from error
+        raise Raised(error) from error
     if not isinstance(result, Iterator):
         if result is not None:
             yield result
@@ -149,11 +149,12 @@ def _samples(fn: Callable[[Any], Any], value: Any) -> Iterator[Any]:
         except StopIteration:
             return
         except Exception as error:
-            raise _Raised(error) from error
+            raise Raised(error) from error
         yield sample
 
 
-def _input_error(error: _Raised | NotFetched, index: int, value: Any) -> MillstreamError:
+def input_error(error: Raised | NotFetched, index: int, value: Any) -> MillstreamError:
+    """The error that names the input for which the function raised, or that cannot be had."""
     if isinstance(error, NotFetched):
         return type(error.cause)(
             f"input {index} ({short(value)}) cannot be fetched: {error.cause} Mend the input, or "
