@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from millstream.reading.stream import Stream
 from millstream.reading.transforms import MakeRng, Transform, Transforms
 from millstream.store import near, open_store
 from millstream.units import parse_size
+
+if TYPE_CHECKING:
+    from millstream.reading.as_inputs import Numbered
 
 # The rows that plain iteration reads at a time.
 BLOCK_ROWS = 64
@@ -248,6 +251,12 @@ class StreamingDataset:
         drops = self.drop_last if drop_last is None else drop_last
         shape = Shape(batch_size=batch_size, ranks=ranks, drop_last=drops_last(drops, ranks))
         return Batches(self._stream, shape, rank)
+
+    def __inputs__(self) -> Numbered:
+        """What `map` and `optimize` take this for: its samples."""
+        from millstream.reading.as_inputs import samples_as_inputs
+
+        return samples_as_inputs(self)
 
     def __repr__(self) -> str:
         source = self._stream.source

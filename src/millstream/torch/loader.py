@@ -6,13 +6,14 @@ import logging
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.utils.data import DataLoader, default_collate
 
 from millstream.errors import UsageError
 from millstream.plan import CoverageReport
+from millstream.reading.as_inputs import Numbered, batches_as_inputs
 from millstream.reading.dataset import StreamingDataset, stream_of
 from millstream.reading.run import Run, Shape, check_rank, drops_last
 from millstream.reading.stats import ReadStats
@@ -154,6 +155,11 @@ class StreamingDataLoader(DataLoader[Any]):
     def __len__(self) -> int:
         """The batches of a whole epoch on this rank, in the present shape."""
         return len(self._run)
+
+    def __inputs__(self) -> Numbered:
+        """What `map` and `optimize` take this for: the batches of its first epoch, of all ranks."""
+        run, dataset = self._run, cast(StreamingDataset, self.dataset)
+        return batches_as_inputs(dataset, run.shape, run.shuffle, self.collate_fn)
 
     @property
     def remaining(self) -> int:

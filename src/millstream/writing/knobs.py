@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from blake3 import blake3
@@ -26,6 +26,14 @@ WITHOUT_EFFECT = {
     "start_method": "workers are started by exec, and need no main guard",
     "use_checkpoint": "a job that was stopped always goes on when the same call is made again",
 }
+
+
+@runtime_checkable
+class Numbering(Protocol):
+    """Has inputs by number: a dataset its samples, a loader its batches."""
+
+    def __inputs__(self) -> tuple[Sequence[int], Callable[[Any], Any]]:
+        """The numbers, and what makes of one (or of a list of them) the input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +70,13 @@ def prepare(
         raise UsageError(f"batch_size is {batch_size!r}, expected a number of inputs from 1")
     if type(fast_dev_run) not in (bool, int) or fast_dev_run < 0:
         raise UsageError(f"fast_dev_run is {fast_dev_run!r}, expected True or a number of inputs")
+    if isinstance(inputs, Numbering):
+        inputs, read = inputs.__inputs__()
+        reader = read if reader is None else partial(_read_first, reader, read)
     found = as_sequence(inputs)
     if weights is not None:
         weights = _checked_weights(weights, len(found))
+        weights = weights if any(weights) else None  # which say nothing
     if fast_dev_run:
         count = DEV_INPUTS if fast_dev_run is True else fast_dev_run
         found, weights = found[:count], None if weights is None else weights[:count]
@@ -127,8 +139,8 @@ def _read_first(
     return fn(reader(value), *others)
 
 
-def warn_without_effect(**given: object) -> None:
-    """Says of each that was given (is not None) that it does nothing here, and why."""
-    for name, value in given.items():
-        if value is not None:
-            warnings.warn(f"{name} has no effect here: {WITHOUT_EFFECT[name]}", stacklevel=3)
+def warn_without_effect(arguments: Mapping[str, object]) -> None:
+    """Says of each of a call's arguments that does nothing, if it was given, why that is so."""
+    for name, why in WITHOUT_EFFECT.items():
+        if arguments[name] is not None:
+            warnings.warn(f"{name} has no effect here: {why}", stacklevel=3)

@@ -16,17 +16,17 @@ from millstream.writing.fetch import InputFetcher
 from millstream.writing.folder import JobFolder, job_place
 from millstream.writing.holdings import refuse_dataset
 from millstream.writing.identity import JobKey, job_key
-from millstream.writing.knobs import Prepared, prepare, warn_without_effect
+from millstream.writing.knobs import Numbering, Prepared, prepare, warn_without_effect
 from millstream.writing.map_job import MapRun, map_tasks
 from millstream.writing.map_work import NOTES, MapWork
 from millstream.writing.progress import ProgressBar
-from millstream.writing.report import MapReport
+from millstream.writing.report import MapReport, told
 from millstream.writing.urls import options_for
 
 
 def map(
     fn: Callable[[Any, str], Any],
-    inputs: Sequence[Any],
+    inputs: Sequence[Any] | Numbering,
     output_dir: str | os.PathLike[str],
     *,
     num_workers: int | None = None,
@@ -58,7 +58,9 @@ def map(
     Args:
         fn: A function of an input and a folder. What it returns is ignored. A lambda or a closure
             will do; scripts need no main guard.
-        inputs: As of `optimize`: URLs of objects are fetched ahead, and fn gets local paths.
+        inputs: As of `optimize`: URLs of objects are fetched ahead, and fn gets local paths. Of a
+            StreamingDataset fn gets the samples, of a StreamingDataLoader the batches of its
+            first epoch; workers read them.
         output_dir: A folder, or the URL of a prefix in a bucket, to which files are uploaded while
             the work goes on. Files that are there stay; fn must not write to their names. Notes
             of the job are kept there in a hidden folder, `.map-<digest>`.
@@ -85,13 +87,7 @@ def map(
         UsageError, NotPicklable, OutputBusy, UnsupportedError, WorkerDied, StorageError: As of
             `optimize`.
     """
-    warn_without_effect(
-        reorder_files=reorder_files,
-        num_downloaders=num_downloaders,
-        num_uploaders=num_uploaders,
-        start_method=start_method,
-        use_checkpoint=use_checkpoint,
-    )
+    warn_without_effect(locals())
     prepared = prepare(
         fn,
         inputs,
@@ -115,10 +111,7 @@ def map(
         take_over=take_over,
         verbose=verbose,
     )
-    report = job.run()
-    if verbose is not False:
-        print(report)
-    return report
+    return told(job.run(), verbose)
 
 
 def _check(num_workers: object, on_error: object, mode: object) -> None:

@@ -18,7 +18,7 @@ from millstream.writing.function import FunctionKey
 from millstream.writing.identity import JobKey, Mode, check_mode
 from millstream.writing.inputs import inputs_key
 from millstream.writing.progress import ProgressBar
-from millstream.writing.report import Report
+from millstream.writing.report import Report, told
 from millstream.writing.urls import Options
 
 Place = str | os.PathLike[str]
@@ -76,9 +76,7 @@ def merge_datasets(
     report = finished(store, key)
     if report is None:
         report = _merge(sources, output_dir, store, key, storage_options, take_over, verbose)
-    if verbose is not False:
-        print(report)
-    return report
+    return told(report, verbose)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,10 +21,10 @@ from millstream.writing.finish import VersionJob, finished
 from millstream.writing.folder import JobFolder
 from millstream.writing.identity import JobKey, Mode, check_mode, job_key
 from millstream.writing.job import JobRun
-from millstream.writing.knobs import prepare, warn_without_effect
+from millstream.writing.knobs import Numbering, Prepared, prepare, warn_without_effect
 from millstream.writing.placed import ChunkRecord
 from millstream.writing.progress import ProgressBar
-from millstream.writing.report import Report
+from millstream.writing.report import Report, told
 from millstream.writing.segment import Skipped
 from millstream.writing.urls import options_for
 from millstream.writing.work import Work
@@ -35,7 +35,7 @@ UNLIMITED = 1 << 62
 
 def optimize(
     fn: Callable[[Any], Any],
-    inputs: Sequence[Any],
+    inputs: Sequence[Any] | Numbering,
     output_dir: str | os.PathLike[str],
     *,
     chunk_bytes: int | str | None = None,
@@ -78,8 +78,9 @@ def optimize(
             of an object (`s3://`, `r2://`, `gs://`, `azure://`, `hf://`, `https://` and so on)
             fn gets the path of a local copy with the same name, which is fetched ahead and
             removed afterwards. Other text stays as it is, and so does a URL inside of a tuple or
-            another container. A URL counts by its text: what lies there is not looked at to tell
-            whether the job is the same.
+            another container. Of a StreamingDataset fn gets the samples, of a StreamingDataLoader
+            the batches of its first epoch. A URL counts by its text: what lies there is not looked
+            at to tell whether the job is the same.
         output_dir: A new or empty folder, or that of an earlier run of this same job; or the URL
             of a prefix in a bucket (`s3://`, `r2://`, `gs://`, `azure://`). Chunks are uploaded
             while the work goes on; what is not yet in chunks lies in the system's temporary
@@ -127,13 +128,7 @@ def optimize(
         WorkerDied: The same task killed three workers.
         StorageError: Writing failed, as on a full disk, or an input could not be fetched.
     """
-    warn_without_effect(
-        reorder_files=reorder_files,
-        num_downloaders=num_downloaders,
-        num_uploaders=num_uploaders,
-        start_method=start_method,
-        use_checkpoint=use_checkpoint,
-    )
+    warn_without_effect(locals())
     prepared = prepare(
         fn,
         inputs,
@@ -143,7 +138,6 @@ def optimize(
         input_dir=input_dir,
         reader=reader,
     )
-    fn, inputs = prepared.fn, prepared.inputs
     _check(num_workers, on_error, mode)
     limits = _limits(chunk_bytes, chunk_size)
     store = open_store(output_dir, storage_options if service_of(output_dir) else None)
@@ -158,30 +152,23 @@ def optimize(
         **prepared.settings(),
     }
     job = _Job(
-        fn=fn,
-        inputs=inputs,
-        weights=prepared.weights,
+        prepared=prepared,
         store=store,
-        fetcher=InputFetcher(options_for(storage_options, service_of(output_dir), inputs)),
+        fetcher=InputFetcher(options_for(storage_options, service_of(output_dir), prepared.inputs)),
         take_over=take_over,
-        key=job_key(fn, inputs, settings),
+        key=job_key(prepared.fn, prepared.inputs, settings),
         limits=limits,
         workers=os.cpu_count() or 1 if num_workers is None else num_workers,
         verbose=verbose,
     )
-    report = job.finished() or job.run()
-    if verbose is not False:
-        print(report)
-    return report
+    return told(job.finished() or job.run(), verbose)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
     """The arguments of optimize(), checked."""
 
-    fn: Callable[[Any], Any]
-    inputs: Sequence[Any]
-    weights: Sequence[float] | None
+    prepared: Prepared
     store: Store
     fetcher: InputFetcher
     take_over: bool
@@ -201,9 +188,10 @@ class _Job:
             schema, chunks, skipped = self._work(folder, job.seen)
             if schema is None:
                 folder.remove()
+                count = len(self.prepared.inputs)
                 raise UsageError(
-                    f"none of the {len(self.inputs):,} inputs gave a sample: fn returned None, or "
-                    "an iterator without items, for each; there is nothing to write"
+                    f"none of the {count:,} inputs gave a sample: fn returned None, or an iterator "
+                    "without items, for each; there is nothing to write"
                 )
             made = build_manifest(schema, chunks, shaping(self.key.settings))
             return job.finish(folder, made, skipped)
@@ -213,7 +201,7 @@ class _Job:
     ) -> tuple[Schema | None, list[ChunkRecord], tuple[Skipped, ...]]:
         """Does what is missing: the schema (None without rows), the chunks, what was skipped."""
         work = Work(
-            fn=self.fn,
+            fn=self.prepared.fn,
             chunks=folder.chunks,
             fetcher=self.fetcher,
             temporary=folder.scratch.temporary,
@@ -221,12 +209,12 @@ class _Job:
             allow_pickle=self.key.settings["allow_pickle"],
         )
         digest = self.key.digest()
-        with ProgressBar(len(self.inputs), show=self.verbose) as bar:
+        with ProgressBar(len(self.prepared.inputs), show=self.verbose) as bar:
             run = JobRun(
                 folder,
-                self.inputs,
+                self.prepared.inputs,
                 self.limits,
-                weights=self.weights,
+                weights=self.prepared.weights,
                 digest=digest,
                 progress=bar,
                 unlike=partial(self._unlike, seen),

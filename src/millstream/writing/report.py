@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from millstream.units import size_text
 from millstream.writing.segment import Skipped
@@ -65,6 +66,16 @@ class MapReport:
             f"{self.inputs:,} inputs, {size_text(self.bytes)}, {done}"
         )
         return text + skipped_text(self.skipped)
+
+
+R = TypeVar("R", Report, MapReport)
+
+
+def told(report: R, verbose: bool | None) -> R:
+    """The report itself, printed unless that is not wanted."""
+    if verbose is not False:
+        print(report)
+    return report
 
 
 def skipped_text(skipped: tuple[Skipped, ...]) -> str:
