@@ -8,7 +8,7 @@ import random
 import shutil
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -323,22 +323,37 @@ def test_between_places_the_bytes_pass_through_here(
     assert list(scratch.iterdir()) == []
 
 
-def test_what_passes_through_here_is_bounded(
-    parts: list[Path], prefix: str, scratch: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    most, now, lock = [0], [0], threading.Lock()
-    real = copying.Through.copy
+def test_what_passes_through_here_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each copy ends when the next one is asked for; how many are under way then is counted."""
+    ends = [threading.Event() for _ in range(8)]
+    under_way: list[int] = []
+    done: list[copying.Copy] = []
 
-    def counted(self: Any, digest: str, size: int) -> None:
-        with lock:
-            now[0] += 1
-            most[0] = max(most[0], now[0])
-        real(self, digest, size)
-        with lock:
-            now[0] -= 1
+    def copies() -> Iterator[copying.Copy]:
+        for number, end in enumerate(ends):
+            yield copying.Copy(source=0, digest=f"{number}", size=40, rows=1)
+            under_way.append(number + 1 - len(done))
+            end.set()
 
-    monkeypatch.setattr(copying.Through, "copy", counted)
-    monkeypatch.setattr(copying, "THROUGH_BYTES", 1)
-    merge(parts, f"memory://{prefix}")
-    assert most == [1]
-    assert ids(f"memory://{prefix}") == ROWS
+    class Copier:
+        def through(self, size: int) -> int:
+            return size
+
+        def copy(self, digest: str, size: int) -> None:
+            ends[int(digest)].wait()
+
+    for limit, most in ((100, 2), (10, 1), (10_000, 8)):
+        monkeypatch.setattr(copying, "THROUGH_BYTES", limit)
+        for end in ends:
+            end.clear()
+        under_way.clear()
+        done.clear()
+        copying.copy_chunks(copies(), [Copier()], done.append)
+        assert len(done) == 8
+        assert max(under_way) == most
+
+
+def test_memory_is_a_bucket_too(parts: list[Path], prefix: str, scratch: Path) -> None:
+    merge(parts[:1], f"memory://{prefix}/a")
+    merge([f"memory://{prefix}/a", *parts[1:]], f"memory://{prefix}/b")
+    assert ids(f"memory://{prefix}/b") == ROWS
