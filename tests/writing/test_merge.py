@@ -165,8 +165,10 @@ def test_the_output_rules_are_those_of_optimize(parts: list[Path], tmp_path: Pat
     assert merge([second], folder, mode="append").version == 2
     assert merge([second], folder, mode="append").already_done
     assert ids(folder) == [*range(50), *range(100, 130)]
-    assert merge([third, folder], folder, mode="overwrite").replaced is not None
-    assert ids(folder) == [200, *range(50), *range(100, 130)]
+    assert merge([third, first], folder, mode="overwrite").replaced is not None
+    assert ids(folder) == [200, *range(50)]
+    with pytest.raises(errors.UsageError, match="is the output and an input"):
+        merge([third, folder], folder, mode="append")
     ms.optimize(make, [7], folder, mode="append", num_workers=0, verbose=False)
     assert ids(folder)[-1] == 7
     store = LocalStore(folder)

@@ -58,7 +58,7 @@ def merge_datasets(
             both places.
         DatasetNotFound, CorruptData: There is no dataset at an input, or it is damaged.
         OutputNotEmpty, OutputBusy, UnsupportedError, StorageError: As of `optimize`.
-        UsageError: An argument makes no sense.
+        UsageError: An argument makes no sense, such as an output that is an input too.
     """
     check_mode(mode)
     if isinstance(input_dirs, str | os.PathLike) or not len(input_dirs):
@@ -71,6 +71,11 @@ def merge_datasets(
             input_dirs, _options(storage_options, output_dir, input_dirs), strict=True
         )
     ]
+    if any(str(source.store) == str(store) for source in sources):
+        raise UsageError(
+            f"{store} is the output and an input, so each call would give other rows; leave it out "
+            'of input_dirs, and pass mode="append"'
+        )
     _check_schemas(sources)
     key = _key(sources, mode)
     report = finished(store, key)

@@ -161,7 +161,7 @@ def optimize(
         workers=os.cpu_count() or 1 if num_workers is None else num_workers,
         verbose=verbose,
     )
-    return told(job.finished() or job.run(), verbose)
+    return told(finished(store, job.key) or job.run(), verbose)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,10 +176,6 @@ class _Job:
     limits: Limits
     workers: int
     verbose: bool | None
-
-    def finished(self) -> Report | None:
-        """The report of this same job, if an earlier run finished it."""
-        return finished(self.store, self.key)
 
     def run(self) -> Report:
         """Does what is missing, publishes, and tidies up."""
