@@ -57,6 +57,16 @@ def test_optimize_appends_and_overwrites(texts: Path, run: Any, document: Any) -
     assert not any("mode" in line for line in lines)
 
 
+def test_optimize_takes_batches_a_few_and_a_folder(texts: Path, run: Any) -> None:
+    Path("list.txt").write_text("2.txt\n1.txt\n0.txt\n")
+    line = ["optimize", "prepare_texts:length", "@list.txt", "d", "--workers", "0"]
+    run(*line, "--fast-dev-run", "2", "--input-dir", "texts")
+    assert list(ms.StreamingDataset("d")) == [{"length": 2}, {"length": 1}]
+    code, _, err = run(*line[:3], "e", *line[4:], "--batch-size", "2", "--input-dir", "texts")
+    assert code == 1  # of a function that takes one path
+    assert "['texts/2.txt', 'texts/1.txt']" in err
+
+
 def test_merge(tmp_path: Path, run: Any, document: Any) -> None:
     places = [write(tmp_path / f"{n}", 5, lambda i, n=n: make(10 * n + i)).root for n in range(3)]
     code, out, _ = run("merge", *places[:2], tmp_path / "all")

@@ -17,6 +17,7 @@ from millstream.cli.arguments import (
     add_command,
     add_json,
     add_storage_options,
+    at_least_one,
     storage_options,
 )
 from millstream.cli.show import note, plural, print_json
@@ -82,6 +83,7 @@ def add_commands(commands: Commands) -> None:
     write.add_argument("function", metavar="MODULE:FUNCTION")
     write.add_argument("inputs", metavar="INPUTS", help="a folder, a glob, a URL, or @FILE")
     write.add_argument("output", metavar="OUTPUT", help="a new or empty folder, or a URL")
+    _add_input_options(write)
     _add_output_options(write)
     write.add_argument(
         "--workers",
@@ -109,6 +111,18 @@ def add_commands(commands: Commands) -> None:
     add_json(write)
 
 
+def _add_input_options(write: argparse.ArgumentParser) -> None:
+    write.add_argument(
+        "--batch-size", type=at_least_one, metavar="N", help="give FUNCTION lists of N inputs"
+    )
+    write.add_argument(
+        "--fast-dev-run", type=at_least_one, metavar="N", help="the first N inputs alone, for a try"
+    )
+    write.add_argument(
+        "--input-dir", metavar="URL", help="where inputs that are relative paths lie; with @FILE"
+    )
+
+
 def _add_output_options(write: argparse.ArgumentParser) -> None:
     write.add_argument(
         "--chunk-bytes", metavar="SIZE", help="the most bytes in a chunk: 64MB (the default), 1GiB"
@@ -132,6 +146,9 @@ def _optimize(args: argparse.Namespace) -> int:
         chunk_bytes=_number_or_text(args.chunk_bytes),
         chunk_size=args.chunk_size,
         mode=args.mode,
+        batch_size=args.batch_size,
+        fast_dev_run=args.fast_dev_run or False,
+        input_dir=args.input_dir,
         num_workers=args.num_workers,
         on_error=args.on_error,
         allow_pickle=args.allow_pickle,
