@@ -1,4 +1,4 @@
-# make demo | test | check | bench | clean
+# make demo | test | check | bench | bench-full | clean
 #
 # Each target sets up what it needs by itself. To choose an interpreter: make test PYTHON=python3.12
 
@@ -18,7 +18,7 @@ NEEDS := import sys; v = sys.version_info; v < (3, 11) and sys.exit( \
 	'millstream needs Python 3.11 or newer; $(PYTHON) is %d.%d.\n' % v[:2] + \
 	'Name another one: make $(or $(MAKECMDGOALS),demo) PYTHON=python3.12')
 
-.PHONY: demo test check lint bench clean
+.PHONY: demo test check lint bench bench-full clean
 
 demo: $(READY)
 	$(PY) examples/demo.py
@@ -35,14 +35,25 @@ check: lint
 test: lint $(AZURITE_READY)
 	$(PY) -m pytest -q -n 2 --dist loadfile
 
+# A short form; bench-full takes hours, on a machine that does nothing else.
 bench: $(READY) $(BENCH_READY)
+	$(PY) benchmarks/run.py --form quick
+	$(BENCH_PY) benchmarks/report.py benchmarks/out/results-quick.json
+	$(PY) benchmarks/plan_scale.py
+	$(PY) benchmarks/link_accuracy.py
+	$(PY) benchmarks/object_storage.py --rounds 1
+	$(BENCH_PY) benchmarks/shuffle_quality.py
+
+bench-full: $(READY) $(BENCH_READY)
+	$(PY) benchmarks/run.py --form full
+	$(BENCH_PY) benchmarks/report.py benchmarks/out/results-full.json
 	$(PY) benchmarks/plan_scale.py
 	$(PY) benchmarks/link_accuracy.py
 	$(PY) benchmarks/object_storage.py
 	$(BENCH_PY) benchmarks/shuffle_quality.py
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) build dist demo-out benchmarks/out
+	rm -rf $(VENV) $(BENCH_VENV) $(BENCH_VENV)-arrow $(BENCH_VENV)-mosaic build dist demo-out benchmarks/out
 	rm -rf .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -64,11 +75,8 @@ $(AZURITE_READY): Makefile | $(READY)
 		--loglevel=error azurite@3.35.0
 	@touch $@
 
-# torch with all it needs on this platform; the peers without the heavy part of what they ask for.
-$(BENCH_READY): benchmarks/requirements.txt
+# Three: what the libraries ask for does not go together.
+$(BENCH_READY): benchmarks/environments.py $(wildcard benchmarks/requirements*.txt)
 	@$(PYTHON) -c "$(NEEDS)"
-	@echo "Setting up $(BENCH_VENV) (once; a few minutes)"
-	$(PYTHON) -m venv $(BENCH_VENV)
-	$(BENCH_PY) $(PIP) -c benchmarks/requirements.txt 'torch==2.13.0'
-	$(BENCH_PY) $(PIP) --no-deps -r benchmarks/requirements.txt
+	$(PYTHON) benchmarks/environments.py
 	@touch $@

@@ -2,40 +2,44 @@
 
 A dataset lies on a local S3 server with authentication, and is read directly and through shaped
 links. In turns, each in a fresh process: bare GETs through obstore, with the number of threads
-that was found best for this link; an epoch into an empty cache (cold); and one from the cache
-that it left (warm). Every row is counted. A cold epoch's clock starts when the loader is asked
-for its first batch: starting the workers is in it, opening the dataset is not.
+that was found best for this link; the same with the stages that follow (`stripped.py`); an epoch
+into an empty cache (cold); and one from the cache that it left (warm). Every row is counted. A
+cold epoch's clock starts when the loader is asked for its first batch: starting the workers is in
+it, opening the dataset is not. CPU time is that of all processes, the server's too, while the
+clock runs; memory is made ready before. On loopback the machine's cores are the limit: no epoch
+that does what the stages do is faster than cores / CPU seconds of the last one.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
+import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 import millstream as ms
 from millstream.store import open_store
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parent))
 
 from servers.faultproxy import FaultProxy
 from servers.faults import Slow
 from servers.link import Link
 from servers.seaweedfs import SeaweedFS
+
+from stripped import STAGES, Meter, make_ready, stripped
 
 OUT = Path(__file__).parent / "out" / "object_storage.json"
 URL = "s3://millstream/benchmark"
@@ -44,6 +48,10 @@ CHUNK_BYTES = 16_000_000
 THREADS = (2, 4, 8, 16, 32)
 TRIED = 0.4  # of the chunks, to find the best number of threads
 GOAL = 0.9
+NAMES = {
+    "get": "bare", "write": "bare, and write", "read": "bare, write and read",
+    "cold": "cold", "warm": "warm",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,40 +94,24 @@ def upload(folder: Path, url: str, options: dict[str, str]) -> None:
 # In a fresh process each -----------------------------------------------------------------------
 
 
-def bare(url: str, options: dict[str, str], threads: int, part: float = 1) -> dict[str, float]:
-    """GETs of this part of the chunks, as many at once as there are threads."""
-    import obstore
-    from obstore.store import S3Store
-
-    bucket, _, prefix = url.removeprefix("s3://").partition("/")
-    config = {name: value for name, value in options.items() if name != "endpoint_url"}
-    store = S3Store(
-        bucket, prefix=prefix, config={**config, "endpoint": options["endpoint_url"]},
-        client_options={"allow_http": True, "timeout": "1 day"},
-    )  # fmt: skip
-    keys = [meta["path"] for page in obstore.list(store, "chunks") for meta in page]
-    keys = keys[: int(len(keys) * part)]
-    began = time.perf_counter()
-    with ThreadPoolExecutor(threads) as pool:
-        sizes = list(pool.map(lambda key: len(obstore.get(store, key).bytes()), keys))
-    return {"bytes": sum(sizes), "seconds": time.perf_counter() - began}
-
-
-def epoch(url: str, options: dict[str, str], cache: str, workers: int) -> dict[str, float]:
+def epoch(
+    url: str, options: dict[str, str], server: int, cache: str, workers: int, ready: int = 0
+) -> dict[str, float]:
     """A shuffled epoch of batches, every row once."""
     dataset = ms.StreamingDataset(url, storage_options=options, cache_dir=cache, shuffle=True)
     loader = ms.StreamingDataLoader(dataset, batch_size=64, num_workers=workers)
+    make_ready(ready)
+    meter = Meter(server)
     began, first, nbytes = time.perf_counter(), 0.0, 0
     for batch in loader:
         first = first or time.perf_counter() - began
         nbytes += sum(map(len, batch["image"]))
-    seconds = time.perf_counter() - began
+    found = meter(nbytes)
     if not loader.coverage().exact:
         raise SystemExit(f"not every row came once: {loader.coverage()}")
     stats = loader.stats()
     return {
-        "bytes": nbytes,
-        "seconds": seconds,
+        **found,
         "first_batch_seconds": first,
         "fetched_bytes": stats.fetched_bytes,
         "ranged_bytes": stats.ranged_bytes,
@@ -137,21 +129,6 @@ def fresh(what: str, **arguments: Any) -> dict[str, float]:
 # In turns --------------------------------------------------------------------------------------
 
 
-def cpu_seconds(server: SeaweedFS) -> float:
-    """What the server has used so far, and the processes of this file that have ended."""
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    processes = psutil.Process(server.pid).children(recursive=True)
-    times = [process.cpu_times() for process in processes]
-    return ended.ru_utime + ended.ru_stime + sum(time.user + time.system for time in times)
-
-
-def measured(server: SeaweedFS, what: str, **arguments: Any) -> dict[str, float]:
-    """A run, and the CPU time that it and the server took."""
-    before = cpu_seconds(server)
-    result = fresh(what, **arguments)
-    return {**result, "cpu_seconds": cpu_seconds(server) - before}
-
-
 def measure(
     case: Case, server: SeaweedFS, place: Path, rounds: int, workers: int
 ) -> dict[str, Any]:
@@ -162,20 +139,23 @@ def measure(
     upload(data, url, server.options())
     shutil.rmtree(data)
     runs: list[dict[str, dict[str, float]]] = []
+    ready = int(1.1 * 1e6 * case.megabytes)
     with ExitStack() as stack:
         to = {"url": url, "options": server.options(endpoint=way(case, server, stack))}
+        to["server"] = server.pid
         stream = {**to, "cache": str(cache), "workers": workers}
-        fresh("epoch", **stream)  # not measured: the disk gives new pages slowly the first time
-        tried = {n: fresh("bare", **to, threads=n, part=TRIED) for n in THREADS}
+        tried = {n: fresh("stripped", **to, threads=n, part=TRIED) for n in THREADS}
         best = max(tried, key=lambda n: rate(tried[n]))
+        stages = {"threads": best, "folder": str(place), "sample": IMAGE_BYTES, "ready": ready}
         for _ in range(rounds):
-            run = {"bare": measured(server, "bare", **to, threads=best)}
-            # Just before: memory that is free for long goes back to the host, and comes slowly.
-            shutil.rmtree(cache)
-            run["cold"] = measured(server, "epoch", **stream)
-            run["warm"] = measured(server, "epoch", **stream)
+            run = {
+                stage: fresh("stripped", **to, **stages, stage=stage)
+                for stage in (STAGES if not case.rate else STAGES[:1])
+            }
+            run["cold"] = fresh("epoch", **stream, ready=ready)
+            run["warm"] = fresh("epoch", **stream)
             runs.append(run)
-        shutil.rmtree(cache)
+            shutil.rmtree(cache)
     return {
         "case": case.name,
         "threads": best,
@@ -208,26 +188,35 @@ def rate(one: dict[str, float]) -> float:
     return one["bytes"] / one["seconds"] / 1e6
 
 
+def cpu(one: dict[str, float]) -> float:
+    """CPU seconds a GB."""
+    return 1e9 * one["cpu_seconds"] / one["bytes"]
+
+
 def show(found: dict[str, Any]) -> None:
     rounds = found["rounds"]
 
     def line(name: str, values: list[float], unit: str) -> None:
         middle = statistics.median(values)
-        print(f"  {name:24} {middle:8.2f} {unit:6} {min(values):8.2f} - {max(values):.2f}")
+        print(f"  {name:28} {middle:8.2f} {unit:6} {min(values):8.2f} - {max(values):.2f}")
+
+    def ratio(one: str, other: str) -> None:
+        if other in rounds[0]:
+            values = [rate(run[one]) / rate(run[other]) for run in rounds]
+            line(f"{NAMES[one]} / {NAMES[other]}", values, "")
 
     print(f"{found['case']}: bare GETs are fastest with {found['threads']} threads")
-    for name in ("bare", "cold", "warm"):
-        line(name, [rate(one[name]) for one in rounds], "MB/s")
-    line("cold / bare", [rate(one["cold"]) / rate(one["bare"]) for one in rounds], "")
-    line("warm / bare", [rate(one["warm"]) / rate(one["bare"]) for one in rounds], "")
-    line("first batch, cold", [one["cold"]["first_batch_seconds"] for one in rounds], "s")
-    for name in ("bare", "cold"):
-        line(
-            f"CPU, {name}",
-            [1e9 * one[name]["cpu_seconds"] / one[name]["bytes"] for one in rounds],
-            "s/GB",
-        )
-    line("ranged, cold", [one["cold"]["ranged_bytes"] / 1e6 for one in rounds], "MB")
+    for name in rounds[0]:
+        line(NAMES[name], [rate(run[name]) for run in rounds], "MB/s")
+    for name in rounds[0]:
+        line(f"CPU, {NAMES[name]}", [cpu(run[name]) for run in rounds], "s/GB")
+    for pair in (("cold", "get"), ("read", "get"), ("cold", "read"), ("warm", "get")):
+        ratio(*pair)
+    line("first batch, cold", [run["cold"]["first_batch_seconds"] for run in rounds], "s")
+    line("ranged, cold", [run["cold"]["ranged_bytes"] / 1e6 for run in rounds], "MB")
+    if "read" in rounds[0]:
+        cores = len(os.sched_getaffinity(0))
+        line("limit of the cores", [1e3 * cores / cpu(run["read"]) for run in rounds], "MB/s")
 
 
 def main() -> None:
@@ -239,7 +228,9 @@ def main() -> None:
     given = parser.parse_args()
     if given.run:
         arguments = json.loads(given.run)
-        print(json.dumps({"bare": bare, "epoch": epoch}[arguments.pop("what")](**arguments)))
+        print(
+            json.dumps({"stripped": stripped, "epoch": epoch}[arguments.pop("what")](**arguments))
+        )
         return
     found = []
     with tempfile.TemporaryDirectory(prefix="millstream-benchmark-") as folder:

@@ -65,7 +65,7 @@ def make_photos(folder: Path, count: int, *, seed: int = 0) -> list[Path]:
     Called again with the same arguments it only makes what is missing; a folder that was made
     with others raises FileExistsError. A photograph that is not installed is left out.
     """
-    photos = dict(_installed())
+    photos = dict(installed())
     if not photos:
         raise FileNotFoundError("no photographs: pip install scikit-image scikit-learn")
     _claim(folder, {"recipe": RECIPE, "seed": seed, "count": count, "labels": list(photos)})
@@ -86,7 +86,7 @@ def make_photos(folder: Path, count: int, *, seed: int = 0) -> list[Path]:
     return sorted(wanted)
 
 
-def _installed() -> Iterator[tuple[int, Image.Image]]:
+def installed() -> Iterator[tuple[int, Image.Image]]:
     """Label and pixels of each photograph that is on this machine."""
     for label, photo in enumerate(PHOTOS):
         spec = find_spec(photo.package)

@@ -10,10 +10,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from millstream.format.codecs.files import File, Image, Jpeg
     from millstream.format.codecs.json import Json
     from millstream.reading.dataset import StreamingDataset
+    from millstream.reading.jpeg import JpegDecode
     from millstream.reading.split import train_test_split
     from millstream.store.walk import walk
+    from millstream.tokens import TokensLoader
     from millstream.torch.loader import StreamingDataLoader
     from millstream.writing.map import map
     from millstream.writing.merge import merge_datasets
@@ -22,9 +25,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "File",
+    "Image",
+    "Jpeg",
+    "JpegDecode",
     "Json",
     "StreamingDataLoader",
     "StreamingDataset",
+    "TokensLoader",
     "map",
     "merge_datasets",
     "optimize",
@@ -33,9 +41,14 @@ __all__ = [
 ]
 
 _HOMES = {
+    "File": "millstream.format.codecs.files",
+    "Image": "millstream.format.codecs.files",
+    "Jpeg": "millstream.format.codecs.files",
+    "JpegDecode": "millstream.reading.jpeg",
     "Json": "millstream.format.codecs.json",
     "StreamingDataLoader": "millstream.torch.loader",
     "StreamingDataset": "millstream.reading.dataset",
+    "TokensLoader": "millstream.tokens",
     "map": "millstream.writing.map",
     "merge_datasets": "millstream.writing.merge",
     "optimize": "millstream.writing.optimize",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from millstream.errors import UnsupportedError
@@ -46,6 +47,14 @@ class TorchSide(Protocol):
     def default_collate(self, values: Sequence[Any]) -> Any:
         """What torch makes of a batch of values; raises what it raises."""
 
+    def resized(
+        self, pixels: npt.NDArray[np.uint8], size: tuple[int, int], method: str
+    ) -> npt.NDArray[np.uint8]:
+        """uint8 (height, width, channels) in another size (height, width), antialiased.
+
+        method: "bilinear" or "bicubic". pixels is C-contiguous and has at most four channels.
+        """
+
     def cheap_pickles(self) -> None:
         """From now on this process pickles plain tensors as arrays, beside the pickle."""
 
@@ -71,6 +80,7 @@ class TorchSide(Protocol):
         """
 
 
+@cache
 def torch() -> TorchSide:
     """The torch side of the house; raises UnsupportedError if torch is not installed."""
     try:

@@ -28,22 +28,22 @@ def on_disk(folder: Path) -> int:
 
 
 class Budget(RuleBasedStateMachine):
-    """One cache, random leases."""
+    """A folder, two that use it and do not know of each other, random leases."""
 
     def __init__(self) -> None:
         super().__init__()
         self.root = Path(tempfile.mkdtemp())
         self.things = make(self.root, *SIZES)
-        self.cache = Cache(self.root, LIMIT)
+        self.cache, self.other = Cache(self.root, LIMIT), Cache(self.root, LIMIT)
         self.leases: list[Lease] = []
 
     def in_use(self) -> int:
         return sum({lease.name: len(lease.content) for lease in self.leases}.values())
 
-    @rule(number=st.integers(0, len(SIZES) - 1))
-    def lease(self, number: int) -> None:
+    @rule(number=st.integers(0, len(SIZES) - 1), ours=st.booleans())
+    def lease(self, number: int, ours: bool) -> None:
         thing, before = self.things[number], self.cache.entries()
-        lease = thing.lease(self.cache)
+        lease = thing.lease(self.cache if ours else self.other)
         if lease is None:
             assert thing.size + self.in_use() > LIMIT
             return

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(120)
 
 
 def crew(work: Any, workers: int = 2, ahead: int = 2) -> Crew[Any]:
-    return Crew(lambda number: work, workers=workers, ahead=ahead)
+    return Crew(lambda number: lambda task, empty: work(task), workers=workers, ahead=ahead)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
@@ -66,7 +66,7 @@ def test_begin_is_called_once_in_each_worker_with_its_number(tmp_path: Path) -> 
     def begin(number: int) -> Any:
         with (tmp_path / str(number)).open("a") as file:
             file.write("x")
-        return lambda task: (number, task)
+        return lambda task, empty: (number, task)
 
     hands: Crew[Any] = Crew(begin, workers=3, ahead=1)
     for _ in range(2):

@@ -23,7 +23,7 @@ def test_modules_in_the_current_folder_are_not_mistaken_for_others(tmp_path: Pat
     elsewhere = tmp_path / "script.py"
     elsewhere.write_text(
         "from millstream.execution import Crew\n"
-        "crew = Crew(lambda number: lambda x: x + 1, workers=1, ahead=1)\n"
+        "crew = Crew(lambda number: lambda x, empty: x + 1, workers=1, ahead=1)\n"
         "print(list(crew.results([1, 2])))\n"
         "crew.close()\n"
     )
@@ -45,7 +45,7 @@ def test_a_current_folder_that_is_gone_does_no_harm(
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    hands: Crew[Any] = Crew(lambda number: lambda x: x + 1, workers=1, ahead=1)
+    hands: Crew[Any] = Crew(lambda number: lambda x, empty: x + 1, workers=1, ahead=1)
     assert list(hands.results([1, 2])) == [2, 3]
     hands.close()
 
@@ -59,7 +59,7 @@ def test_a_death_is_seen_even_if_the_worker_has_started_a_program(tmp_path: Path
         os.posix_spawn("/bin/sh", ["sh", "-c", f"read line < {gate}"], os.environ)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    hands: Crew[Any] = Crew(lambda number: work, workers=1, ahead=1)
+    hands: Crew[Any] = Crew(lambda number: lambda x, empty: work(x), workers=1, ahead=1)
     with pytest.raises(WorkerDied):
         next(hands.results([None], timeout=20))
     gate.write_text("end\n")

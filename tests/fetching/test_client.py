@@ -209,11 +209,11 @@ def test_one_that_dies_over_a_request_is_replaced_once(
             os.waitpid(fetcher.pid, os.WUNTRACED)  # until it has stopped
         send(connection, pieces)
 
-    def kill(connection: socket.socket) -> Any:
+    def kill(connection: socket.socket, *more: Any) -> Any:
         if connection.family == socket.AF_INET and deaths[0]:
             deaths[0] -= 1
             kill_fetcher()
-        return receive(connection)
+        return receive(connection, *more)
 
     assert place.get("latest") == b"1\n"
     monkeypatch.setattr(wire, "send", suspend)

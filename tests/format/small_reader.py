@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import struct
 from collections import namedtuple
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ class SmallChunk:
             values[column["field"]] = self.column(column)
         for group in self.header["blobs"]:
             values.update(self.group(group))
+        for column in self.header.get("tokens", []):
+            values[column["field"]] = self.tokens(column)
         return [
             build(self.tree, iter([values[field][row] for field in range(len(self.fields))]))
             for row in range(self.rows)
@@ -57,6 +60,14 @@ class SmallChunk:
             pages = [data[at : at + step] for at in range(0, len(data), step)]
             assert list(map(xxh3_64_intdigest, pages)) == self.numbers(column["sums"])
         return [self.value(self.fields[column["field"]], row) for row in array]
+
+    def tokens(self, column: dict[str, Any]) -> list[Any]:
+        data, offsets = self.span(column["data"]), self.numbers(column["offsets"])
+        pages = [data[at : at + column["page"]] for at in range(0, len(data), column["page"])]
+        summed = [self.span(column["offsets"]), *pages]
+        assert list(map(xxh3_64_intdigest, summed)) == self.numbers(column["sums"])
+        array = np.frombuffer(data, column["dtype"])
+        return [array[a:b] for a, b in pairwise(offsets)]
 
     def group(self, group: dict[str, Any]) -> dict[int, list[Any]]:
         data, offsets = self.span(group["data"]), self.numbers(group["offsets"])
@@ -124,21 +135,38 @@ def small_dataset(folder: Path) -> list[Any]:
     while (folder / f"versions/{version + 1:012}").exists():
         version += 1
     content = (folder / f"versions/{version:012}").read_bytes()
+    found = small_manifest(content)
+    samples: list[Any] = []
+    for digest, size, rows, tokens in zip(
+        found["digests"], found["sizes"], found["rows"], found["tokens"], strict=True
+    ):
+        data = (folder / "chunks" / digest.hex()).read_bytes()
+        assert blake3(data).digest() == digest
+        assert len(data) == size
+        made = SmallChunk(data).samples()
+        assert len(made) == rows
+        assert not tokens or sum(map(len, made)) == tokens
+        samples += made
+    assert len(samples) == found["head"]["rows"]
+    return samples
+
+
+def small_manifest(content: bytes) -> dict[str, Any]:
+    """The head of a manifest and its tables; tokens are 0 where there is no table of them."""
     magic, form, flags, length, size, count, checksum = struct.unpack_from("<8sHHIQQQ", content)
     assert (magic, form, flags, size) == (b"MILLMANI", 0, 0, len(content))
     assert xxh3_64_intdigest(content[64:]) == checksum
-    head = json.loads(content[64 : 64 + length])
-    sizes = np.frombuffer(content, "<u8", count, 64 + length)
-    rows = np.frombuffer(content, "<u4", count, 64 + length + 8 * count)
-    digests = content[64 + length + 16 * count :]
-    samples: list[Any] = []
-    for chunk in range(count):
-        digest = digests[32 * chunk : 32 * chunk + 32]
-        data = (folder / "chunks" / digest.hex()).read_bytes()
-        assert blake3(data).digest() == digest
-        assert len(data) == sizes[chunk]
-        made = SmallChunk(data).samples()
-        assert len(made) == rows[chunk]
-        samples += made
-    assert len(samples) == head["rows"]
-    return samples
+    head, at = json.loads(content[64 : 64 + length]), 64 + length
+    digests, has_tokens = content[at + 16 * count :], "tokens" in head
+    tokens = np.zeros(count, "<u8")
+    if has_tokens:
+        tokens = np.frombuffer(content, "<u8", count, at + 48 * count)
+        assert tokens.sum() == head["tokens"]
+    assert len(content) == at + (56 if has_tokens else 48) * count
+    return {
+        "head": head,
+        "sizes": np.frombuffer(content, "<u8", count, at),
+        "rows": np.frombuffer(content, "<u4", count, at + 8 * count),
+        "digests": [digests[32 * n : 32 * n + 32] for n in range(count)],
+        "tokens": tokens,
+    }

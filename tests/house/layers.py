@@ -9,6 +9,7 @@ from collections.abc import Iterator
 LAYERS = {
     "errors": 0,
     "interop": 0,
+    "tokens": 0,
     "units": 0,
     "format": 1,
     "plan": 1,
@@ -21,11 +22,13 @@ LAYERS = {
     "reading": 3,
     "torch": 4,
     "cli": 4,
+    "streaming": 4,
     "__init__": 4,
 }
 # Imports that the layers do not give, and the imports of what has no layer.
 ALSO = {
     ("interop", "errors"),
+    ("tokens", "errors"),
     ("units", "errors"),
     ("interop", "torch"),  # the one door, by name and at first use
     ("__init__", "torch"),
@@ -34,7 +37,7 @@ ALSO = {
 }
 EXTERNAL = {"numpy", "xxhash", "blake3", "cloudpickle", "tqdm"} | sys.stdlib_module_names
 ONLY_IN = {"torch": "torch", "obstore": "store"}
-ONLY_WHEN_CALLED = {"PIL"}
+ONLY_WHEN_CALLED = {"PIL", "simplejpeg"}
 
 
 def violations(path: str, source: str) -> list[str]:

@@ -11,6 +11,8 @@ from millstream.plan import (
     Order,
     Plan,
     Selection,
+    decoding_keys,
+    decoding_keys_for_rows,
     derive,
     generator,
     generator_for_row,
@@ -18,6 +20,7 @@ from millstream.plan import (
     permute,
     shuffled,
     split,
+    uniforms,
 )
 
 ROWS = np.array([70, 5, 100, 1, 64])
@@ -91,3 +94,13 @@ def test_generators() -> None:
     some = generator(1, 2, 3).integers(0, 2**32, 3).tolist()
     assert some == [336031566, 2585963862, 2265712004]
     assert generator_for_row(1, 2).integers(0, 2**32, 2).tolist() == [206778580, 1407715611]
+
+
+def test_what_decoding_draws() -> None:
+    keys = decoding_keys(1, 2, np.array([0, 3]))
+    assert keys.tolist() == [16077009730693866180, 5967551187393106477]
+    assert decoding_keys_for_rows(1, np.array([2])).tolist() == [16646088912835839007]
+    assert uniforms(keys, 2).tolist() == [
+        [0.34186997577262057, 0.7980651144679989],
+        [0.9816366223655922, 0.9618873913226675],
+    ]

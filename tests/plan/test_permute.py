@@ -11,7 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millstream.errors import UsageError
-from millstream.plan import derive, generator, generator_for_row, mix, permute, shuffled, unpermute
+from millstream.plan import (
+    decoding_keys,
+    decoding_keys_for_rows,
+    derive,
+    generator,
+    generator_for_row,
+    mix,
+    permute,
+    shuffled,
+    uniforms,
+    unpermute,
+)
 
 DRAWS = 100_000
 KEYS = mix(np.arange(DRAWS, dtype=np.uint64))
@@ -130,3 +141,21 @@ def test_generators_differ_by_each_of_their_words() -> None:
     made += [generator_for_row(*words) for words in [(1, 2), (2, 1), (1, 23)]]
     assert len({int(one.integers(2**63)) for one in made}) == len(made)
     assert generator(1, 2, 3).random() == generator(1, 2, 3).random()
+
+
+def test_what_decoding_draws_differs_by_each_word_and_is_uniform() -> None:
+    some = np.arange(20_000)
+    keys = [decoding_keys(*words, some) for words in [(1, 2), (2, 1), (1, 3), (12, 0)]]
+    keys.append(decoding_keys_for_rows(1, some))
+    assert len(np.unique(np.concatenate(keys))) == 5 * len(some)
+    assert decoding_keys(1, 2, some[7:8]).tolist() == keys[0][7:8].tolist()
+    drawn = uniforms(keys[0], 3)
+    assert drawn.shape == (len(some), 3)
+    assert drawn.dtype == np.float64
+    assert drawn.min() >= 0
+    assert drawn.max() < 1
+    assert np.array_equal(uniforms(keys[0][5:], 2), drawn[5:, :2])
+    for column in drawn.T:
+        assert not too_uneven(np.bincount((column * 50).astype(int), minlength=50))
+    correlations = np.corrcoef(drawn.T)
+    assert np.abs(correlations[~np.eye(3, dtype=bool)]).max() < 0.03

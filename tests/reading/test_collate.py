@@ -15,7 +15,8 @@ from strategies import Point
 from torch.utils.data import default_collate
 
 from millstream.errors import UsageError
-from millstream.reading.collate import TensorData, collate_samples, make_tensor
+from millstream.reading.collate import collate_samples
+from millstream.reading.output import Away, Here
 
 NUMBERS = ["<f4", "<f8", "<f2", "<i8", "<i4", "|i1", "|u1", "|b1", "<c8"]
 
@@ -69,8 +70,8 @@ def same(got: Any, expected: Any) -> bool:
 @given(batches)
 def test_a_batch_of_samples_is_that_of_default_collate(samples: list[Any]) -> None:
     expected = default_collate(samples)
-    assert same(collate_samples(samples, make_tensor), expected)
-    travelled = pickle.loads(pickle.dumps(collate_samples(samples, TensorData), protocol=5))
+    assert same(collate_samples(samples, Here()), expected)
+    travelled = pickle.loads(pickle.dumps(collate_samples(samples, Away()), protocol=5))
     assert same(travelled, expected)
 
 
@@ -81,7 +82,7 @@ def test_what_only_torch_knows_is_left_to_it() -> None:
         [np.float32(1), np.float32(2)],
         [torch.zeros(2), torch.ones(2)],
     ):
-        assert same(collate_samples(samples, make_tensor), default_collate(samples))
+        assert same(collate_samples(samples, Here()), default_collate(samples))
 
 
 @pytest.mark.parametrize(
@@ -98,11 +99,11 @@ def test_what_only_torch_knows_is_left_to_it() -> None:
 )
 def test_what_has_no_batch_is_said(samples: list[Any]) -> None:
     with pytest.raises(UsageError, match="collate_fn"):
-        collate_samples(samples, make_tensor)
+        collate_samples(samples, Here())
 
 
 def test_what_torch_refuses_and_a_dataset_may_hold() -> None:
     samples = [{"none": None, "big": np.arange(2, dtype=">i4") + i} for i in range(3)]
-    batch = collate_samples(samples, make_tensor)
+    batch = collate_samples(samples, Here())
     assert batch["none"] is None
     assert batch["big"].tolist() == [[0, 1], [1, 2], [2, 3]]

@@ -17,6 +17,7 @@ def test_batches_are_made_without_torch(tmp_path: Path) -> None:
         """
         import pickle
         import sys
+        import numpy as np
         import millstream as ms
         from millstream.reading.dataset import stream_of
         from millstream.reading.run import Run, Shape
@@ -27,11 +28,12 @@ def test_batches_are_made_without_torch(tmp_path: Path) -> None:
         run = Run(stream_of(dataset), shape, 0)
         maker = Maker(dataset=dataset, rank=0, seed=1, collate_fn=None)
         begin = WorkerStart(
-            maker=maker, shape=shape, shuffle=None, settings=run.order.settings(), init_fn=None
+            maker=maker, shape=shape, shuffle=None, settings=run.order.settings(), workers=1,
+            init_fn=None,
         )
         work = pickle.loads(pickle.dumps(begin))(0)
-        made = work(Step(epoch=0, start=0, number=1))
-        print(made.batch["id"].array.tolist(), made.batch["text"], made.taken.count)
+        made = work(Step(epoch=0, start=0, number=1), np.empty)
+        print(made.batch["id"].array.tolist(), made.batch["text"], len(made.taken))
         print(sorted({"torch", "PIL", "millstream.torch"} & set(sys.modules)))
         """,
         tmp_path / "d",

@@ -38,8 +38,9 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from millstream.cache.folder import FOLDER, NAME, Entry, Fetching, Folder
+from millstream.cache.folder import FOLDER, Entry, Fetching, Folder
 from millstream.cache.locks import SUPPORTED, DiskFull, LockedFile, cache_errors
+from millstream.cache.shelf import NAME
 from millstream.errors import CorruptData, StorageError, UnsupportedError, UsageError
 
 # Gives the bytes of an object in order, in pieces; called once, consumed as they are written.

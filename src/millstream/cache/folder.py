@@ -7,25 +7,30 @@
     millstream-cache/files/<name>      a complete file
 
 Names change under the lock of `budget` only, so whoever has that lock sees how much there is:
-the sizes of partial and complete files. No number is kept anywhere. A file in use, or on its way,
-has a shared lock on it.
+the sizes of partial and complete files. No number is kept on the disk; what a process has listed it
+keeps for as long as it is true (`shelf.py`). A file in use, or on its way, has a shared lock on it.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISDIR
 
-from millstream.cache.locks import LockedFile, cache_errors, lock_alone, try_lock_alone
+from millstream.cache.locks import (
+    DiskFull,
+    LockedFile,
+    cache_errors,
+    lock_alone,
+    try_lock_alone,
+)
+from millstream.cache.shelf import Shelf, is_foreign, ours, remove_unused
 from millstream.errors import UsageError
 
 FOLDER = "millstream-cache"
-NAME = re.compile(r"[0-9a-f]{64}")
 # The first line is that of the Cache Directory Tagging Specification.
 TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # Copies of data that lies elsewhere, made by millstream and shared by all processes of this
@@ -70,20 +75,24 @@ class Folder:
         self._files, self._partial, self._fetching = (
             self.path / name for name in ("files", "partial", "fetching")
         )
+        self._shelf = Shelf(self._files)
         self._make()
 
     def _make(self) -> None:
+        folders = (self.path, self._files, self._partial, self._fetching)
+        if all(map(_is_real, folders)):
+            return
         with cache_errors(self.path):
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             mode = self.path.stat().st_mode & 0o7777
-            for folder in (self._files, self._partial, self._fetching):
+            for folder in folders[1:]:
                 with suppress(FileExistsError):
                     folder.mkdir()
                     folder.chmod(mode)  # a folder made for a group stays one, whatever the umask
             with suppress(FileExistsError), (self.path / "CACHEDIR.TAG").open("x") as file:
                 file.write(TAG)
-        for folder in (self.path, self._files, self._partial, self._fetching):
-            if folder.is_symlink() or not folder.is_dir():
+        for folder in folders:
+            if not _is_real(folder):
                 raise UsageError(
                     f"{folder} is a file or a symbolic link; a cache needs a real folder there"
                 )
@@ -99,7 +108,7 @@ class Folder:
     def is_free(self, name: str) -> bool:
         """Whether nothing foreign lies where files of this name would."""
         folders = (self._files, self._partial, self._fetching)
-        return not any(_is_foreign(folder / name) for folder in folders)
+        return not any(is_foreign(folder / name) for folder in folders)
 
     # Locks ----------------------------------------------------------------------------------
 
@@ -142,7 +151,7 @@ class Folder:
 
         It may have been evicted before it was locked; then it is no longer at its path.
         """
-        if _is_foreign(path):
+        if is_foreign(path):
             return None
         with cache_errors(path):
             try:
@@ -155,17 +164,23 @@ class Folder:
     def reserve(self, name: str, size: int, limit: int) -> LockedFile | None:
         """A new partial file of that size, locked; None if it does not fit.
 
-        Evicts what is not in use, the longest unused first. Raises DiskFull. To be called by who
-        is `fetching` this name.
+        Evicts what is not in use, the longest unused first, also if the disk is full before the
+        budget is. Raises DiskFull if that does not help. To be called by who is `fetching` this
+        name.
         """
         with self.changing():
-            for path, _ in _ours(self._partial):
-                _remove_unused(path)  # what killed processes have left
+            for path, _ in ours(self._partial):
+                remove_unused(path)  # what killed processes have left
             # One that is left is a dead process's, and still looked at by who waited for it.
             self.partial(name).unlink(missing_ok=True)
             if not self._make_room(size, limit):
                 return None
-            return self._make_partial(self.partial(name), size)
+            while True:
+                try:
+                    return self._make_partial(self.partial(name), size)
+                except DiskFull:
+                    if not self._shelf.evict(size):
+                        raise
 
     def _make_partial(self, path: Path, size: int) -> LockedFile:
         with cache_errors(path):
@@ -180,20 +195,17 @@ class Folder:
         return lock
 
     def _make_room(self, size: int, limit: int) -> bool:
-        partial = sum(stat.st_size for _, stat in _ours(self._partial))
-        files = sorted(_ours(self._files), key=lambda file: file[1].st_mtime_ns)
-        total = size + partial + sum(stat.st_size for _, stat in files)
-        for path, stat in files if size + partial <= limit else []:
-            if total <= limit:
-                break
-            if _remove_unused(path):
-                total -= stat.st_size
-        return total <= limit
+        partial = sum(stat.st_size for _, stat in ours(self._partial))
+        lacking = size + partial + self._shelf.nbytes - limit
+        if lacking > 0 and size + partial <= limit:
+            self._shelf.evict(lacking)
+            lacking = size + partial + self._shelf.nbytes - limit
+        return lacking <= 0
 
     def publish(self, name: str) -> None:
         """Makes a partial file complete."""
         with self.changing(), cache_errors(self.path):
-            self.partial(name).rename(self.file(name))
+            self._shelf.add(self.partial(name))
 
     def give_up(self, name: str) -> None:
         """Removes a partial file."""
@@ -212,62 +224,34 @@ class Folder:
     def usage(self) -> int:
         """The bytes of all files, partial ones with their full size."""
         with self.changing():
-            found = [*_ours(self._partial), *_ours(self._files)]
+            found = [*ours(self._partial), *ours(self._files)]
             return sum(stat.st_size for _, stat in found)
 
     def entries(self) -> list[Entry]:
         """The complete files, the longest unused first."""
         with self.changing():
-            found = [_entry(path, stat, _is_in_use(path)) for path, stat in _ours(self._files)]
+            found = [_entry(path, stat, _is_in_use(path)) for path, stat in ours(self._files)]
         return sorted(found, key=lambda entry: (entry.last_used, entry.name))
 
     def clear(self) -> list[Entry]:
         """Removes all files that are not in use, and says which complete ones those were."""
         with self.changing():
-            for path, _ in [*_ours(self._partial), *_ours(self._fetching)]:
-                _remove_unused(path)
-            files = _ours(self._files)
-            return [_entry(path, stat, False) for path, stat in files if _remove_unused(path)]
+            for path, _ in [*ours(self._partial), *ours(self._fetching)]:
+                remove_unused(path)
+            files = ours(self._files)
+            return [_entry(path, stat, False) for path, stat in files if remove_unused(path)]
 
 
-def _ours(folder: Path) -> list[tuple[Path, os.stat_result]]:
-    """The files in a folder that we may have made: regular ones with names like ours."""
-    found = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            with suppress(FileNotFoundError):
-                if NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                    found.append((folder / entry.name, entry.stat(follow_symlinks=False)))
-    return found
-
-
-def _is_foreign(path: Path) -> bool:
-    """Whether something that is no regular file lies there: none of ours."""
+def _is_real(folder: Path) -> bool:
+    """Whether a folder is there, and no link to one."""
     try:
-        return not S_ISREG(path.lstat().st_mode)
-    except FileNotFoundError:
+        return S_ISDIR(folder.lstat().st_mode)
+    except OSError:
         return False
 
 
 def _entry(path: Path, stat: os.stat_result, in_use: bool) -> Entry:
     return Entry(name=path.name, bytes=stat.st_size, last_used=stat.st_mtime, in_use=in_use)
-
-
-def _remove_unused(path: Path) -> bool:
-    """Removes a file unless somebody has a lock on it."""
-    try:
-        lock = LockedFile(path)
-    except OSError:  # gone, or another user's
-        return False
-    try:
-        unused = lock.try_exclude() and lock.is_at(path)
-        if unused:
-            path.unlink()
-        return unused
-    except OSError:
-        return False
-    finally:
-        lock.close()
 
 
 def _is_in_use(path: Path) -> bool:

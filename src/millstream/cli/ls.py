@@ -42,25 +42,27 @@ def _ls(args: argparse.Namespace) -> int:
     manifest = load_version(store, args.version).manifest
     chunks = manifest.chunks
     ends = np.cumsum(chunks.rows, dtype=np.int64)
-    firsts = (ends - chunks.rows).tolist()
-    listed = list(
-        zip(firsts, (ends - 1).tolist(), chunks.rows.tolist(), chunks.sizes.tolist(), strict=True)
-    )
+    columns = {"first": ends - chunks.rows, "last": ends - 1, "rows": chunks.rows}
+    if chunks.tokens is not None:
+        columns["tokens"] = chunks.tokens
+    columns["bytes"] = chunks.sizes
+    listed = list(zip(*[column.tolist() for column in columns.values()], strict=True))
     if args.json:
-        keys = ("chunk", "first", "last", "rows", "bytes", "digest")
         entries = [
-            dict(zip(keys, (n, *row, chunks.name(n)), strict=True)) for n, row in enumerate(listed)
+            {"chunk": n, **dict(zip(columns, row, strict=True)), "digest": chunks.name(n)}
+            for n, row in enumerate(listed)
         ]
         print_json({"place": str(store), "version": manifest.version, "chunks": entries})
         return 0
     length = 64 if args.full else 12
+    titles = [name.upper() for name in columns if name != "bytes"]
     lines = table(
-        ["CHUNK", "FIRST", "LAST", "ROWS", "SIZE", "DIGEST"],
+        ["CHUNK", *titles, "SIZE", "DIGEST"],
         [
-            [f"{n}", f"{a:,}", f"{b:,}", f"{rows:,}", size_text(size), chunks.name(n)[:length]]
-            for n, (a, b, rows, size) in enumerate(listed)
+            [f"{n}", *[f"{count:,}" for count in counts], size_text(size), chunks.name(n)[:length]]
+            for n, (*counts, size) in enumerate(listed)
         ],
-        right="CHUNK FIRST LAST ROWS SIZE",
+        right="CHUNK FIRST LAST ROWS TOKENS SIZE",
     )
     print("\n".join(lines))
     return 0

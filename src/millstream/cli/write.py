@@ -24,6 +24,7 @@ from millstream.cli.show import note, plural, print_json
 from millstream.errors import FunctionError, UsageError
 from millstream.store import service_of
 from millstream.store.walk import walk
+from millstream.tokens import TokensLoader
 from millstream.writing.optimize import optimize
 from millstream.writing.urls import options_of_place
 
@@ -83,8 +84,13 @@ def add_commands(commands: Commands) -> None:
     write.add_argument("function", metavar="MODULE:FUNCTION")
     write.add_argument("inputs", metavar="INPUTS", help="a folder, a glob, a URL, or @FILE")
     write.add_argument("output", metavar="OUTPUT", help="a new or empty folder, or a URL")
-    _add_input_options(write)
-    _add_output_options(write)
+    write.add_argument(
+        "--mode",
+        choices=["append", "overwrite"],
+        help="what becomes of the dataset in OUTPUT: a version with more rows, or with others",
+    )
+    _add_inputs(write)
+    _add_chunks(write)
     write.add_argument(
         "--workers",
         "--num-workers",
@@ -92,6 +98,23 @@ def add_commands(commands: Commands) -> None:
         type=int,
         metavar="N",
         help="processes; by default one a CPU; 0 works in this process",
+    )
+    _add_samples(write)
+    add_storage_options(write)
+    write.add_argument(
+        "--take-over",
+        action="store_true",
+        help="go on with a job in a bucket although another machine, which is gone, is noted there",
+    )
+    add_json(write)
+
+
+def _add_samples(write: argparse.ArgumentParser) -> None:
+    """What FUNCTION returns, and what becomes of it."""
+    write.add_argument(
+        "--batched",
+        action="store_true",
+        help="FUNCTION returns columns of values, as many samples at once",
     )
     write.add_argument(
         "--on-error",
@@ -102,16 +125,27 @@ def add_commands(commands: Commands) -> None:
     write.add_argument(
         "--allow-pickle", action="store_true", help="store values of unknown types by pickle"
     )
-    add_storage_options(write)
+
+
+def _add_chunks(write: argparse.ArgumentParser) -> None:
+    """What goes into a chunk."""
     write.add_argument(
-        "--take-over",
-        action="store_true",
-        help="go on with a job in a bucket although another machine, which is gone, is noted there",
+        "--chunk-bytes", metavar="SIZE", help="the most bytes in a chunk: 64MB (the default), 1GiB"
     )
-    add_json(write)
+    write.add_argument(
+        "--chunk-size", type=int, metavar="N", help="the most samples (or tokens) in a chunk"
+    )
+    write.add_argument(
+        "--tokens",
+        dest="item_loader",
+        action="store_const",
+        const=TokensLoader(),
+        help="the function gives the tokens of documents: see docs/tokens.md",
+    )
 
 
-def _add_input_options(write: argparse.ArgumentParser) -> None:
+def _add_inputs(write: argparse.ArgumentParser) -> None:
+    """Which inputs FUNCTION gets, and how."""
     write.add_argument(
         "--batch-size", type=at_least_one, metavar="N", help="give FUNCTION lists of N inputs"
     )
@@ -120,18 +154,6 @@ def _add_input_options(write: argparse.ArgumentParser) -> None:
     )
     write.add_argument(
         "--input-dir", metavar="URL", help="where inputs that are relative paths lie; with @FILE"
-    )
-
-
-def _add_output_options(write: argparse.ArgumentParser) -> None:
-    write.add_argument(
-        "--chunk-bytes", metavar="SIZE", help="the most bytes in a chunk: 64MB (the default), 1GiB"
-    )
-    write.add_argument("--chunk-size", type=int, metavar="N", help="the most samples in a chunk")
-    write.add_argument(
-        "--mode",
-        choices=["append", "overwrite"],
-        help="what becomes of the dataset in OUTPUT: a version with more rows, or with others",
     )
 
 
@@ -149,7 +171,9 @@ def _optimize(args: argparse.Namespace) -> int:
         batch_size=args.batch_size,
         fast_dev_run=args.fast_dev_run or False,
         input_dir=args.input_dir,
+        item_loader=args.item_loader,
         num_workers=args.num_workers,
+        batched=args.batched,
         on_error=args.on_error,
         allow_pickle=args.allow_pickle,
         storage_options=storage_options(args),

@@ -14,16 +14,22 @@ import pickle
 import queue
 import signal
 import socket
+import struct
 import sys
 import threading
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from millstream.errors import FunctionError, MillstreamError
 from millstream.execution import wire
 from millstream.execution.protocol import failure
 
-Messages = queue.SimpleQueue[list[Any]]
+if TYPE_CHECKING:
+    from millstream.execution.slots import Arena
+
+Messages = queue.SimpleQueue[list[wire.Buffer]]
+
+Told = tuple[str, str] | None  # an error: the name of its class, and its message
 
 # Fits into a socket's buffer, on every platform, beside another one.
 SMALL = 4_096
@@ -47,11 +53,25 @@ def main(descriptor: int) -> None:
     sys.path[:] = path
     work = _begin(tasks.get()[0], number)
     answers = _Answers(sock)
+    arena: Arena | None = None
     while True:
-        answers.put(_answer(*_run(work, tasks.get())))
+        head, task = tasks.get()
+        tag, slot = wire.ASK.unpack(head)
+        if slot == wire.NO_SLOT:
+            answers.put(_loose(tag, *_run(work, task)))
+        else:
+            arena = arena or _arena()
+            answers.put(*_filled(arena, tag, slot, *_run(_into(arena, slot, work), task)))
 
 
-def _begin(content: bytes, number: int) -> Any:
+def _arena() -> Arena:
+    # Not at the top: workers without slots need no numpy.
+    from millstream.execution.slots import Arena
+
+    return Arena()
+
+
+def _begin(content: wire.Buffer, number: int) -> Any:
     """The function to call; if it cannot be had here, one that says so for every task."""
     try:
         begin = pickle.loads(content)
@@ -63,7 +83,7 @@ def _begin(content: bytes, number: int) -> Any:
         except BaseException as error:
             text = f"worker {number} cannot begin: {failure(error)}"
 
-    def fail(task: object) -> None:
+    def fail(task: object, *_: object) -> None:
         raise FunctionError(text)
 
     return fail
@@ -84,9 +104,10 @@ class _Answers:
         self._large: Messages = queue.SimpleQueue()
         threading.Thread(target=self._work, daemon=True).start()
 
-    def put(self, answer: list[wire.Buffer]) -> None:
-        if sum(map(len, answer)) <= SMALL:
-            self._send(answer)
+    def put(self, answer: list[wire.Buffer], descriptor: int | None = None) -> None:
+        """Sends an answer, and the descriptor of memory, which is closed here."""
+        if descriptor is not None or sum(map(len, answer)) <= SMALL:
+            self._send(answer, descriptor)
         else:
             self._large.put(answer)
 
@@ -94,26 +115,60 @@ class _Answers:
         while True:
             self._send(self._large.get())
 
-    def _send(self, answer: list[wire.Buffer]) -> None:
+    def _send(self, answer: list[wire.Buffer], descriptor: int | None = None) -> None:
         # If the parent is gone nobody wants the answer, and the reader ends this process.
         with self._lock, suppress(OSError):
-            wire.send(self._socket, answer)
+            wire.send(self._socket, answer, descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
-def _run(work: Any, message: list[Any]) -> tuple[int, Any, MillstreamError | None]:
-    tag = int.from_bytes(message[0], "little")
+def _into(arena: Arena, slot: int, work: Any) -> Any:
+    """The work on a task, whose result goes to a slot."""
+
+    def run(task: Any) -> Any:
+        arena.begin(slot)
+        return work(task, arena.empty)
+
+    return run
+
+
+def _run(work: Any, task: wire.Buffer) -> tuple[Any, Told]:
     try:
-        return tag, work(pickle.loads(message[1])), None
+        return work(pickle.loads(task)), None
     except MillstreamError as error:
-        return tag, None, error
+        return None, _told(error)
     except BaseException as error:  # SystemExit too: a task that ends the worker has failed
-        return tag, None, failure(error)
+        return None, _told(failure(error))
 
 
-def _answer(tag: int, value: Any, error: MillstreamError | None) -> list[wire.Buffer]:
-    told = None if error is None else (type(error).__name__, str(error))
+def _told(error: MillstreamError) -> Told:
+    return type(error).__name__, str(error)
+
+
+def _unsendable(problem: Exception) -> tuple[None, Told]:
+    if isinstance(problem, MillstreamError):
+        return None, _told(problem)
+    return None, ("FunctionError", f"a result cannot be pickled: {failure(problem)}")
+
+
+def _loose(tag: int, value: Any, told: Told) -> list[wire.Buffer]:
+    """An answer whose buffers follow it."""
     try:
-        return wire.dump((tag, value, told))
+        pieces = wire.dump((value, told))
     except Exception as problem:
-        told = ("FunctionError", f"a result cannot be pickled: {failure(problem)}")
-        return wire.dump((tag, None, told))
+        pieces = wire.dump(_unsendable(problem))
+    return [wire.ASK.pack(tag, wire.NO_SLOT), *pieces]
+
+
+def _filled(
+    arena: Arena, tag: int, slot: int, value: Any, told: Told
+) -> tuple[list[wire.Buffer], int | None]:
+    """An answer that says what lies where in the slot, and the slot's memory if that is new."""
+    try:
+        filled = arena.dump((value, told))
+    except Exception as problem:
+        filled = arena.dump(_unsendable(problem))
+    spans = [number for span in filled.spans for number in span]
+    head = struct.pack(f"<{2 + len(spans)}q", tag, slot, *spans)
+    return [head, filled.stream], filled.descriptor

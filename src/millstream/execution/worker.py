@@ -7,15 +7,17 @@ main guard, a notebook's cell and a lambda all work.
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
@@ -23,6 +25,9 @@ from millstream import errors
 from millstream.errors import MillstreamError, NotPicklable, UnsupportedError
 from millstream.execution import wire
 from millstream.execution.protocol import Outcome
+
+if TYPE_CHECKING:
+    from millstream.execution.ring import Ring
 
 
 def pickled(value: Any, name: str) -> bytes:
@@ -41,10 +46,11 @@ class Worker:
     """One process, its socket, and the tags of the tasks it was given, in order.
 
     begin: a pickled function that the process calls once, with its number, for the function
-    that it then calls on each task.
+    that it then calls on each task. ring: the slots by which its answers come, if they do; the
+    function then gets, beside the task, what makes arrays in the slot.
     """
 
-    def __init__(self, begin: bytes, number: int) -> None:
+    def __init__(self, begin: bytes, number: int, ring: Ring | None = None) -> None:
         if sys.platform == "win32":
             raise UnsupportedError("worker processes need Linux or macOS; use num_workers=0")
         ours, theirs = socket.socketpair()
@@ -62,7 +68,7 @@ class Worker:
                     command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
                 )
         self.socket = ours
-        self._owner = os.getpid()
+        self._owner, self._ring = os.getpid(), ring
         self.tags: deque[int] = deque()
         with suppress(OSError):  # it died at once: its first answer will be the end of the stream
             wire.send(ours, wire.dump((sys.path, number)))
@@ -75,15 +81,23 @@ class Worker:
     def give(self, tag: int, task: bytes) -> None:
         """Sends a task, pickled."""
         self.tags.append(tag)
+        slot = wire.NO_SLOT if self._ring is None else self._ring.take()
         with suppress(OSError):
-            wire.send(self.socket, [tag.to_bytes(8, "little"), task])
+            wire.send(self.socket, [wire.ASK.pack(tag, slot), task])
 
     def hear(self) -> Outcome[Any] | None:
         """The next answer, blocking; None if the process has ended."""
-        message = wire.receive(self.socket)
+        descriptors: list[int] = []
+        message = wire.receive(self.socket, descriptors)
         if message is None:
             return None
-        tag, value, told = wire.load(message)
+        head, stream, *buffers = message
+        tag, slot, *numbers = struct.unpack(f"<{len(head) // 8}q", head)
+        if self._ring is None:
+            value, told = pickle.loads(stream, buffers=buffers)
+        else:
+            spans = list(zip(numbers[::2], numbers[1::2], strict=True))
+            value, told = self._ring.load(slot, stream, spans, descriptors)
         self.tags.remove(tag)
         return Outcome(tag=tag, value=value, error=told and _error(*told))
 

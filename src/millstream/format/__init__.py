@@ -1,12 +1,13 @@
 """Rows <-> bytes: pure functions of values, without IO. docs/format.md describes the bytes."""
 
+from millstream.format.batch import Batch
 from millstream.format.chunk import Chunk, array_blob_bytes, assemble, chunk_layout, object_digest
-from millstream.format.codecs import Codec, Json, Shape, builtin
+from millstream.format.codecs import Codec, Json, Shape, Source, builtin
 from millstream.format.encoder import Encoder
 from millstream.format.header import Header, header_bytes, read_header
 from millstream.format.layout import HEAD_BYTES, MAX_ROWS, Identity, Layout, object_bytes
 from millstream.format.manifest import ChunkTable, Manifest, read_manifest, version_digest
-from millstream.format.part import Arrays, Blobs, Part
+from millstream.format.part import Arrays, Blobs, FileSpan, Part
 from millstream.format.schema import (
     Field,
     Schema,
@@ -15,6 +16,8 @@ from millstream.format.schema import (
     schema_difference,
     schema_error,
 )
+from millstream.format.token_view import TokenView
+from millstream.format.tokens import TokenEncoder, Tokens
 from millstream.format.tombstone import Tombstone, read_version
 from millstream.format.tree import rebuilder
 from millstream.format.view import ChunkView, Damage
@@ -23,6 +26,7 @@ __all__ = [
     "HEAD_BYTES",
     "MAX_ROWS",
     "Arrays",
+    "Batch",
     "Blobs",
     "Chunk",
     "ChunkTable",
@@ -31,6 +35,7 @@ __all__ = [
     "Damage",
     "Encoder",
     "Field",
+    "FileSpan",
     "Header",
     "Identity",
     "Json",
@@ -39,6 +44,10 @@ __all__ = [
     "Part",
     "Schema",
     "Shape",
+    "Source",
+    "TokenEncoder",
+    "TokenView",
+    "Tokens",
     "Tombstone",
     "array_blob_bytes",
     "assemble",

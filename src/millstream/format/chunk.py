@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -12,9 +12,11 @@ from blake3 import blake3
 from xxhash import xxh3_64_intdigest
 
 from millstream.format.codecs import Shape
-from millstream.format.layout import Column, Identity, Layout, Span, lay_out, preamble
+from millstream.format.layout import Column, Identity, Layout, Span, preamble
 from millstream.format.part import Arrays, Blobs, Bytes, Part
+from millstream.format.placing import lay_out
 from millstream.format.schema import Schema
+from millstream.format.tokens import Tokens, goes_on, token_offsets, token_sums
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +49,13 @@ def chunk_layout(
     rows: int,
     arrays: Mapping[int, tuple[str, Shape | int]],
     blob_bytes: int | None,
+    tokens: Mapping[int, tuple[str, int]] | None = None,
 ) -> Layout:
     """The layout of a chunk from what decides it.
 
     arrays: for each array field its storage dtype, and the shape of its rows or, where these
     differ, the bytes of all its blobs. blob_bytes: of the other fields; None if there are none.
+    tokens: for each token field its storage dtype and how many tokens all rows have.
     """
     columns = {f: (dtype, what) for f, (dtype, what) in arrays.items() if isinstance(what, tuple)}
     groups: list[tuple[tuple[int, ...], int]]
@@ -59,7 +63,7 @@ def chunk_layout(
     if blob_bytes is not None:
         fields = tuple(i for i in range(len(schema.fields)) if i not in arrays)
         groups.append((fields, blob_bytes))
-    return lay_out(schema, rows, columns, groups)
+    return lay_out(schema, rows, columns, groups, tokens)
 
 
 def array_blob_bytes(dtype: str, shape: Shape) -> int:
@@ -68,7 +72,7 @@ def array_blob_bytes(dtype: str, shape: Shape) -> int:
 
 
 def assemble(parts: Sequence[Part], identity: Identity) -> Chunk:
-    """One chunk of all the rows of some parts of one schema, in order."""
+    """One chunk of all the rows of some parts of one schema, in order; none lies in files."""
     rows = sum(part.rows for part in parts)
     columns: dict[int, list[Arrays]] = {}
     blobs: dict[tuple[int, ...], Blobs] = {}
@@ -84,8 +88,14 @@ def assemble(parts: Sequence[Part], identity: Identity) -> Chunk:
             arrays[field] = first.dtype, len(blobs[field,].data)
     rest = [part.blobs for part in parts if part.blobs is not None]
     size = sum(len(some.data) for some in rest)
-    layout = chunk_layout(parts[0].schema, rows, arrays, size if rest else None)
+    tokens = {field: [part.tokens[field] for part in parts] for field in parts[0].tokens}
+    counts = {field: _dtype_and_count(some) for field, some in tokens.items()}
+    layout = chunk_layout(parts[0].schema, rows, arrays, size if rest else None, counts)
+    if tokens:
+        runs = [replace(run, joins=goes_on(tokens[run.field])) for run in layout.tokens]
+        layout = replace(layout, tokens=tuple(runs))
     sections = dict(_columns(layout, columns))
+    sections.update(_token_sections(layout, tokens))
     for group in layout.groups:
         some = [blobs[group.fields]] if group.fields in blobs else rest
         sections[group.offsets] = [_offsets(some)]
@@ -105,6 +115,21 @@ def _columns(
         if column.data.length:
             yield column.sums, [_page_sums(column, joined)]
             yield column.data, [joined]
+
+
+def _dtype_and_count(rows: Sequence[Tokens]) -> tuple[str, int]:
+    return rows[0].dtype, sum(int(some.counts.sum()) for some in rows)
+
+
+def _token_sections(
+    layout: Layout, tokens: Mapping[int, list[Tokens]]
+) -> Iterator[tuple[Span, list[np.ndarray]]]:
+    for column in layout.tokens:
+        rows = tokens[column.field]
+        offsets = token_offsets(rows)
+        yield column.offsets, [offsets]
+        yield column.sums, [token_sums(column, offsets, rows)]
+        yield column.data, [some.data for some in rows]
 
 
 def _page_sums(column: Column, data: Bytes) -> np.ndarray:

@@ -167,15 +167,21 @@ class _Parser:
         )
 
     def _token_column(self, value: Any) -> TokenColumn:
-        dtype, page = stored_dtype(str(value["dtype"])).str, _whole(value["page"])
-        data = self._span(value["data"])
+        dtype, page = str(value["dtype"]), _whole(value["page"])
+        data, joins = self._span(value["data"]), value["joins"]
+        itemsize = stored_dtype(dtype).itemsize
+        if page < 1 or not itemsize or data.length % itemsize or type(joins) is not bool:
+            raise CorruptData(
+                f"{data.length} bytes of {dtype} in pages of {page}, joins {joins!r:.20}"
+            )
         return TokenColumn(
             field=_whole(value["field"]),
             dtype=dtype,
             page=page,
             offsets=self._span(value["offsets"], 8 * (self._rows + 1)),
-            sums=self._span(value["sums"], 8 * -(-data.length // page)),
+            sums=self._span(value["sums"], 8 + 8 * -(-data.length // page)),
             data=data,
+            joins=joins,
         )
 
 

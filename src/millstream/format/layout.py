@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -26,7 +26,6 @@ ALIGN = 64
 PREAMBLE = struct.Struct("<8sHHIQQQ16s")  # and then its checksum
 HEAD_BYTES = PREAMBLE.size + 8
 PAGE_BYTES = 65_536
-MIN_PAGE_BYTES = 4_096
 MAX_ROWS = (1 << 32) - 1
 MAX_HEADER_BYTES = 1 << 26
 
@@ -83,7 +82,9 @@ class BlobGroup:
 class TokenColumn:
     """A field of one long 1-D array: the rows' arrays end to end.
 
-    offsets: rows + 1 u64, in elements. page: how many bytes one checksum covers.
+    offsets: rows + 1 u64, in elements. page: how many bytes one checksum covers. sums: a u64 for
+    the offsets and one a page. joins: whether the first row goes on with the last one of the
+    chunk before.
     """
 
     field: int
@@ -92,6 +93,12 @@ class TokenColumn:
     offsets: Span
     sums: Span
     data: Span
+    joins: bool = False
+
+    @property
+    def count(self) -> int:
+        """The number of elements."""
+        return self.data.length // np.dtype(self.dtype).itemsize
 
 
 Filter = Mapping[str, object]
@@ -140,9 +147,11 @@ class Layout:
     def header(self) -> bytes:
         """The JSON header, padded with spaces so that the body starts aligned."""
         text = json.dumps(self._to_json(), separators=(",", ":")).encode()
-        return text.ljust(_aligned(HEAD_BYTES + len(text)) - HEAD_BYTES)
+        return text.ljust(aligned(HEAD_BYTES + len(text)) - HEAD_BYTES)
 
     def _to_json(self) -> dict[str, object]:
+        # What a chunk does not have is not named, so other chunks know nothing of tokens.
+        tokens = {"tokens": [_token_json(column) for column in self.tokens]} if self.tokens else {}
         return {
             "schema": self.schema.to_json(),
             "columns": [
@@ -165,6 +174,7 @@ class Layout:
                 }
                 for group in self.groups
             ],
+            **tokens,
         }
 
     def spans(self) -> Iterator[Span]:
@@ -173,8 +183,15 @@ class Layout:
             yield column.sums
         for group in self.groups:
             yield from (group.offsets, group.sums)
+        for some in self.tokens:
+            yield from (some.offsets, some.sums)
         yield from (column.data for column in self.columns)
         yield from (group.data for group in self.groups)
+        yield from (some.data for some in self.tokens)
+
+    def count_tokens(self) -> int | None:
+        """The tokens of all token fields; None if there is no such field."""
+        return sum(column.count for column in self.tokens) if self.tokens else None
 
     @property
     def body_bytes(self) -> int:
@@ -186,6 +203,7 @@ class Layout:
         """How much of the body the checksums and offsets take; they come first."""
         tables = [column.sums.stop for column in self.columns]
         tables += [group.sums.stop for group in self.groups]
+        tables += [some.sums.stop for some in self.tokens]
         return max(tables, default=0)
 
     def lead(self) -> int:
@@ -196,46 +214,6 @@ class Layout:
         start, tables = HEAD_BYTES + len(self.header()), self.tables_bytes
         columns = max([tables, *(column.data.stop for column in self.columns)])
         return start + (columns if start + columns <= PAGE_BYTES else tables)
-
-
-def lay_out(
-    schema: Schema,
-    rows: int,
-    columns: Mapping[int, tuple[str, Shape]],
-    groups: Sequence[tuple[tuple[int, ...], int]],
-) -> Layout:
-    """The layout of a chunk.
-
-    columns: by field number, the storage dtype and the shape of its rows. groups: the fields of
-    each blob group and the bytes of all its blobs.
-    """
-    place = _Place()
-    budget = max(MIN_PAGE_BYTES, PAGE_BYTES >> max(len(columns) - 1, 0).bit_length())
-    items = {f: np.dtype(dtype).itemsize * prod(shape) for f, (dtype, shape) in columns.items()}
-    pages = {field: max(1, budget // max(size, 1)) for field, size in items.items()}
-    sums = {f: place.take(8 * -(-rows // page) if items[f] else 0) for f, page in pages.items()}
-    tables = [(place.take(8 * (rows + 1)), place.take(8 * rows)) for _ in groups]
-    data = {field: place.take(rows * size) for field, size in items.items()}
-    blobs = [place.take(length) for _, length in groups]
-    return Layout(
-        schema=schema,
-        rows=rows,
-        columns=tuple(
-            Column(
-                field=field,
-                dtype=dtype,
-                shape=shape,
-                page=pages[field],
-                sums=sums[field],
-                data=data[field],
-            )
-            for field, (dtype, shape) in columns.items()
-        ),
-        groups=tuple(
-            BlobGroup(fields=fields, offsets=offsets, sums=group_sums, data=blob)
-            for (fields, _), (offsets, group_sums), blob in zip(groups, tables, blobs, strict=True)
-        ),
-    )
 
 
 def object_bytes(layout: Layout) -> int:
@@ -259,21 +237,22 @@ def head_checksum(fields: Buffer, header: Buffer) -> int:
     return hasher.intdigest()
 
 
-class _Place:
-    """Gives out spans one after another, each aligned."""
-
-    def __init__(self) -> None:
-        self._end = 0
-
-    def take(self, length: int) -> Span:
-        start = _aligned(self._end) if length else self._end
-        self._end = start + length
-        return Span(start, length)
+def _token_json(column: TokenColumn) -> dict[str, object]:
+    return {
+        "field": column.field,
+        "dtype": column.dtype,
+        "page": column.page,
+        "offsets": _pair(column.offsets),
+        "sums": _pair(column.sums),
+        "data": _pair(column.data),
+        "joins": column.joins,
+    }
 
 
 def _pair(span: Span) -> list[int]:
     return [span.offset, span.length]
 
 
-def _aligned(offset: int) -> int:
+def aligned(offset: int) -> int:
+    """The first multiple of 64 from here on."""
     return -(-offset // ALIGN) * ALIGN

@@ -33,17 +33,20 @@ class ChunkTable:
     """A row a chunk, in the order of the dataset.
 
     rows: uint32. lead: uint32, how many bytes to read first, see `Layout.lead`. sizes: uint64,
-    bytes of the object. digests: uint8 (chunks, 32), BLAKE3 of the object.
+    bytes of the object. digests: uint8 (chunks, 32), BLAKE3 of the object. tokens: uint64, the
+    tokens of each; None if the dataset has no token field.
     """
 
     rows: npt.NDArray[np.uint32]
     lead: npt.NDArray[np.uint32]
     sizes: npt.NDArray[np.uint64]
     digests: npt.NDArray[np.uint8]
+    tokens: npt.NDArray[np.uint64] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.rows)
-        if not (len(self.lead) == len(self.sizes) == count):
+        tokens = count if self.tokens is None else len(self.tokens)
+        if not (len(self.lead) == len(self.sizes) == tokens == count):
             raise CorruptData("the columns of a chunk table differ in length")
         if self.digests.shape != (count, DIGEST_BYTES):
             raise CorruptData(f"{count} chunks have digests of shape {self.digests.shape}")
@@ -53,12 +56,14 @@ class ChunkTable:
 
     @staticmethod
     def joined(tables: Sequence[ChunkTable]) -> ChunkTable:
-        """The chunks of several tables, one after another."""
+        """The chunks of several tables, one after another: all with tokens, or all without."""
+        tokens = [table.tokens for table in tables if table.tokens is not None]
         return ChunkTable(
             rows=np.concatenate([table.rows for table in tables]),
             lead=np.concatenate([table.lead for table in tables]),
             sizes=np.concatenate([table.sizes for table in tables]),
             digests=np.concatenate([table.digests for table in tables]),
+            tokens=np.concatenate(tokens) if tokens else None,
         )
 
     def name(self, chunk: int) -> str:
@@ -87,6 +92,12 @@ class Manifest:
         return int(self.chunks.rows.sum(dtype=np.int64))
 
     @property
+    def tokens(self) -> int | None:
+        """The tokens of all chunks; None if the dataset has no token field."""
+        tokens = self.chunks.tokens
+        return None if tokens is None else int(tokens.sum(dtype=np.int64))
+
+    @property
     def nbytes(self) -> int:
         """The bytes of all chunks."""
         return int(self.chunks.sizes.sum(dtype=np.int64))
@@ -98,6 +109,7 @@ class Manifest:
             "version": self.version,
             "parent": self.parent,
             "rows": self.rows,
+            **self._tokens_json(),
             "bytes": self.nbytes,
             "chunks": len(self.chunks),
             "settings": self.settings,
@@ -105,12 +117,16 @@ class Manifest:
             "fields": {f.name: f"{f}{list(f.shape or [])}" for f in self.schema.fields},
         }
 
+    def _tokens_json(self) -> dict[str, int]:
+        return {} if self.tokens is None else {"tokens": self.tokens}
+
     def to_bytes(self) -> bytes:
         """The manifest as it is stored."""
         head = {
             "version": self.version,
             "parent": self.parent,
             "rows": self.rows,
+            **self._tokens_json(),
             "settings": self.settings,
             "schema": self.schema.to_json(),
         }
@@ -124,6 +140,7 @@ class Manifest:
                 table.rows.astype("<u4").tobytes(),
                 table.lead.astype("<u4").tobytes(),
                 table.digests.tobytes(),
+                b"" if table.tokens is None else table.tokens.astype("<u8").tobytes(),
             ]
         )
         size = PREAMBLE.size + len(rest)
@@ -150,16 +167,20 @@ def read_manifest(content: bytes | memoryview) -> Manifest:
             f"a manifest of format version {version}, flags {flags}; this millstream reads "
             f"version {VERSION}, flags 0"
         )
-    expected = PREAMBLE.size + length + count * (8 + 4 + 4 + DIGEST_BYTES)
-    if not size == len(view) == expected:
-        raise CorruptData(f"a manifest of {len(view)} bytes, its header says {size}, {expected}")
+    if not PREAMBLE.size + length <= size == len(view):
+        raise CorruptData(f"a manifest of {len(view)} bytes, its header says {size}")
     rest = view[PREAMBLE.size :]
     if xxh3_64_intdigest(rest) != checksum or any(zeros):
         raise CorruptData("the manifest does not match its checksum")
-    return _manifest(_head(bytes(rest[:length])), _table(rest[length:], count))
+    head = _head(bytes(rest[:length]))
+    has_tokens = "tokens" in head
+    expected = length + count * (8 + 4 + 4 + DIGEST_BYTES + 8 * has_tokens)
+    if len(rest) != expected:
+        raise CorruptData(f"{count} chunks take a manifest of {PREAMBLE.size + expected} bytes")
+    return _manifest(head, _table(rest[length:], count, has_tokens=has_tokens))
 
 
-def _table(content: memoryview, count: int) -> ChunkTable:
+def _table(content: memoryview, count: int, *, has_tokens: bool) -> ChunkTable:
     return ChunkTable(
         sizes=np.frombuffer(content, "<u8", count),
         rows=np.frombuffer(content, "<u4", count, 8 * count),
@@ -167,6 +188,7 @@ def _table(content: memoryview, count: int) -> ChunkTable:
         digests=np.frombuffer(content, np.uint8, count * DIGEST_BYTES, 16 * count).reshape(
             count, DIGEST_BYTES
         ),
+        tokens=np.frombuffer(content, "<u8", count, 48 * count) if has_tokens else None,
     )
 
 
@@ -195,5 +217,13 @@ def _manifest(head: dict[str, Any], chunks: ChunkTable) -> Manifest:
             )
             if manifest.rows != rest.get("rows") or (len(chunks) and not chunks.rows.all()):
                 raise CorruptData(f"a manifest of {rest.get('rows')} rows lists {manifest.rows}")
+            if chunks.tokens is not None and not _adds_up(chunks.tokens, rest.get("tokens")):
+                raise CorruptData(f"a manifest of {rest.get('tokens')} tokens lists others")
             return manifest
     raise CorruptData(f"the manifest's head lacks a field: {sorted(head)[:20]}")
+
+
+def _adds_up(counts: npt.NDArray[np.uint64], total: object) -> bool:
+    """Whether these are numbers below 2^63 with this sum, which may not wrap."""
+    most = np.uint64((1 << 63) // max(len(counts), 1))
+    return not (counts >= most).any() and int(counts.sum(dtype=np.int64)) == total

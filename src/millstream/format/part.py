@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from millstream.format.codecs import Shape
+from millstream.format.codecs import Shape, Source
 from millstream.format.schema import Schema
+from millstream.format.tokens import Tokens
 
 Bytes = npt.NDArray[np.uint8]
 Counts = npt.NDArray[np.int64]
@@ -52,13 +53,14 @@ class Arrays:
 
     def slice(self, start: int, stop: int) -> Arrays:
         """Some of the rows; shares the memory."""
-        ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.sizes())])
-        return Arrays(
-            rows=stop - start,
-            dtype=self.dtype,
-            shapes=self.shapes if self.uniform else _folded(self.shapes[start:stop]),
-            data=self.data[ends[start] : ends[stop]],
-        )
+        shapes = self.shapes if self.uniform else _folded(self.shapes[start:stop])
+        data = self.data[self._end(start) : self._end(stop)]
+        return Arrays(rows=stop - start, dtype=self.dtype, shapes=shapes, data=data)
+
+    def _end(self, rows: int) -> int:
+        """The bytes of so many first rows."""
+        items = sum(map(math.prod, self.shapes[:rows]))
+        return (items * rows if self.uniform else items) * np.dtype(self.dtype).itemsize
 
     @staticmethod
     def of(rows: int, dtype: str, shapes: Sequence[Shape], data: Bytes) -> Arrays:
@@ -68,36 +70,67 @@ class Arrays:
 
 def _folded(shapes: Sequence[Shape]) -> tuple[Shape, ...]:
     first = shapes[0]
-    return (first,) if all(shape == first for shape in shapes) else tuple(shapes)
+    return (first,) if shapes.count(first) == len(shapes) else tuple(shapes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSpan:
+    """The bytes of a whole file, in the blob of a row from its byte `at` on."""
+
+    row: int
+    at: int
+    source: Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blobs:
-    """One blob a row. sizes: int64 (rows,). sums: the xxh3 of each, uint64. data: end to end."""
+    """One blob a row.
+
+    sizes: int64 (rows,). sums: the xxh3 of each, uint64. data: the blobs end to end, without what
+    still lies in files. files: these, in order; while there are any, the sums are not known.
+    """
 
     sizes: Counts
     sums: Sums
     data: Bytes
+    files: tuple[FileSpan, ...] = ()
+
+    def held(self) -> Counts:
+        """How much of each blob lies in `data`."""
+        held = self.sizes.copy()
+        for file in self.files:
+            held[file.row] -= file.source.size
+        return held
 
     def slice(self, start: int, stop: int) -> Blobs:
         """Some of the rows; shares the memory."""
-        before = int(self.sizes[:start].sum())
-        length = int(self.sizes[start:stop].sum())
+        held = self.held() if self.files else self.sizes
+        before = int(held[:start].sum())
+        length = int(held[start:stop].sum())
         return Blobs(
             sizes=self.sizes[start:stop],
             sums=self.sums[start:stop],
             data=self.data[before : before + length],
+            files=tuple(
+                replace(file, row=file.row - start)
+                for file in self.files
+                if start <= file.row < stop
+            ),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """Some consecutive rows. arrays: by field number; blobs: None if every field is an array."""
+    """Some consecutive rows.
+
+    arrays, tokens: by field number. blobs: None if there is no other field.
+    """
 
     schema: Schema
     rows: int
     arrays: dict[int, Arrays]
     blobs: Blobs | None
+    tokens: dict[int, Tokens] = field(default_factory=dict)
 
     def slice(self, start: int, stop: int) -> Part:
         """Some of the rows; shares the memory."""
@@ -108,4 +141,5 @@ class Part:
             rows=stop - start,
             arrays={field: values.slice(start, stop) for field, values in self.arrays.items()},
             blobs=None if self.blobs is None else self.blobs.slice(start, stop),
+            tokens={field: values.slice(start, stop) for field, values in self.tokens.items()},
         )

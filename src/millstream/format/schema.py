@@ -158,6 +158,8 @@ class SchemaDifference:
 
 def schema_difference(expected: Schema, got: Schema) -> SchemaDifference | None:
     """What differs between the types of two samples; None if nothing does. Shapes do not count."""
+    if expected is got:
+        return None
     if found := difference(expected.tree, got.tree):
         name = path_name(found.path) or "the sample"
         return SchemaDifference(name=name, got=found.got, expected=found.expected)

@@ -49,8 +49,8 @@ def _is_namedtuple(value: object) -> bool:
     return isinstance(value, tuple) and hasattr(type(value), "_fields")
 
 
-def tree_of(sample: object, depth: int = 0) -> Tree:
-    """The tree of a sample; whatever is not a container is a leaf.
+def tree_of(sample: object, depth: int = 0, *, lists: bool = True) -> Tree:
+    """The tree of a sample; whatever is not a container is a leaf. lists: whether these are one.
 
     Raises SampleError for keys that are neither str nor int and for nesting past MAX_DEPTH.
     """
@@ -59,9 +59,9 @@ def tree_of(sample: object, depth: int = 0) -> Tree:
     if sample is None:
         return NONE
     kind, keys, values = _open(sample)
-    if kind == "leaf":
+    if kind == "leaf" or (kind == "list" and not lists):
         return LEAF
-    children = tuple(tree_of(value, depth + 1) for value in values)
+    children = tuple(tree_of(value, depth + 1, lists=lists) for value in values)
     name = type(sample).__name__ if kind == "namedtuple" else ""
     return Tree(container=kind, keys=keys, children=children, name=name)
 
@@ -117,6 +117,18 @@ def flattener(tree: Tree, path: tuple[Key, ...] = ()) -> Flatten:
     if tree.container == "dict":
         return _dict_flattener(tree, path, children)
     return _sequence_flattener(tree, path, children)
+
+
+def leaves_of(tree: Tree) -> Callable[[Any], list[Any]]:
+    """A function that gives the leaves of one sample; raises Mismatch."""
+    flatten = flattener(tree)
+
+    def collect(sample: Any) -> list[Any]:
+        leaves: list[Any] = []
+        flatten(sample, leaves)
+        return leaves
+
+    return collect
 
 
 def _expect_none(value: object, path: tuple[Key, ...]) -> None:

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from millstream.format.codecs import Shape
 from millstream.format.header import np_u64, read_header
 from millstream.format.layout import BlobGroup, Column, Layout
 from millstream.format.spans import NO_SPANS, Spans, joined, spans
+from millstream.format.token_view import TokenView
 
 Rows = npt.NDArray[np.int64]
 
@@ -54,14 +55,25 @@ class ChunkView:
             for view in [_GroupView(self, group) for group in self.layout.groups]
             for place, field in enumerate(view.fields)
         }
+        self._tokens = {
+            column.field: TokenView(self._body, column, name=name, verify=verify)
+            for column in self.layout.tokens
+        }
 
     def is_column(self, field: int) -> bool:
         """Whether a field's rows lie in a column here."""
         return field in self._columns
 
-    def take(self, field: int, rows: Rows) -> npt.NDArray[Any]:
-        """Rows of a column, copied: (len(rows), *shape) of the storage dtype."""
-        return self._columns[field].take(rows)
+    def take(self, field: int, rows: Rows, out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
+        """Rows of a column, copied: (len(rows), *shape) of the storage dtype, into `out` if given.
+
+        rows: numbers that the chunk has.
+        """
+        return self._columns[field].take(rows, out)
+
+    def cell(self, field: int, row: int) -> npt.NDArray[Any]:
+        """One row of a column, (1, *shape), where it lies."""
+        return self._columns[field].cell(row)
 
     def shape(self, field: int) -> Shape | None:
         """The shape that all rows of a field share; None if it has no column here."""
@@ -69,19 +81,29 @@ class ChunkView:
 
     def payload(self, field: int, row: int) -> memoryview:
         """One row of a field that lies row by row."""
-        return self.payloads([field], row)[0]
+        group, place = self._groups[field]
+        return group.split(group.blob(row), row)[place]
 
-    def payloads(self, fields: Sequence[int], row: int) -> list[memoryview]:
-        """One row of fields that lie row by row; a blob that they share is verified once."""
-        found: dict[_GroupView, Sequence[memoryview]] = {}
+    def payloads(self, fields: Sequence[int], rows: Rows) -> list[Sequence[memoryview]]:
+        """Rows of fields that lie row by row, a list a field; a blob that fields share is
+        verified once."""
+        found: dict[_GroupView, list[Sequence[memoryview]]] = {}
         for field in fields:
             group, _ = self._groups[field]
             if group not in found:
-                found[group] = group.payloads(row)
+                found[group] = group.payloads(rows)
         return [found[group][place] for group, place in map(self._groups.__getitem__, fields)]
 
+    def tokens(self, field: int) -> TokenView:
+        """A field of tokens; raises CorruptData if it is not stored as one."""
+        if field not in self._tokens:
+            raise CorruptData(f"chunk {self.name}: the field {field} is no token column here")
+        return self._tokens[field]
+
     def array(self, field: int, row: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        """One row of an array field that lies row by row; shares the memory of the chunk."""
+        """One row of an array field that has no column; shares the memory of the chunk."""
+        if field in self._tokens:
+            return self._tokens[field].row(row)
         with _named(self.name, row):
             return array_of_blob(self.payload(field, row), dtype)
 
@@ -93,13 +115,18 @@ class ChunkView:
     def spans(self, fields: Iterable[int], rows: Rows) -> Spans:
         """The bytes of the object, beyond its tables, that reading these rows needs.
 
-        Whole pages of columns if pages are verified. Raises CorruptData for a blob that would
-        lie outside the chunk.
+        rows: numbers, or for token fields alone also ranges of tokens, (n, 2). Whole pages of
+        columns if pages are verified. Raises CorruptData for a blob that would lie outside the
+        chunk.
         """
+        if rows.ndim == 2:
+            found = [self.tokens(field).spans(rows) for field in fields]
+            return joined(np.concatenate([NO_SPANS, *found]) + self._start)
         rows = np.unique(rows)
         needed = [self._columns[f].spans(rows) for f in fields if f in self._columns]
         groups = {self._groups[field][0] for field in fields if field in self._groups}
         needed += [group.spans(rows) for group in groups]
+        needed += [self._tokens[f].row_spans(rows) for f in fields if f in self._tokens]
         return joined(np.concatenate([NO_SPANS, *needed]) + self._start)
 
     def problems(self) -> Iterator[Damage]:
@@ -112,6 +139,9 @@ class ChunkView:
             view, _ = self._groups[group.fields[0]]
             for row, error in _failures(view.blob, self.layout.rows):
                 yield Damage(fields=self._names(group.fields), first=row, last=row, error=error)
+        for number, tokens in self._tokens.items():
+            for first, last, error in tokens.problems():
+                yield Damage(fields=self._names([number]), first=first, last=last, error=error)
 
     def _names(self, fields: Sequence[int]) -> tuple[str, ...]:
         return tuple(self.layout.schema.fields[field].name for field in fields)
@@ -135,7 +165,8 @@ def array_of_blob(blob: memoryview, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
 
 class _ColumnView:
     def __init__(self, chunk: ChunkView, column: Column) -> None:
-        self._name, self._verify, self._column = chunk.name, chunk._verify, column
+        self._name, self._column = chunk.name, column
+        self._verify = chunk._verify
         self._rows = chunk.layout.rows
         self._field = chunk.layout.schema.fields[column.field].name
         data = chunk._body[column.data.offset : column.data.stop]
@@ -143,16 +174,33 @@ class _ColumnView:
         self._array = np.frombuffer(data, column.dtype).reshape(self._rows, *column.shape)
         self._sums = np_u64(chunk._body, column.sums)
         self._good = np.zeros(len(self._sums), np.bool_)
+        self._unverified = self._verify and len(self._sums) > 0
         self.shape = column.shape
         self.pages = len(self._sums)
 
-    def take(self, rows: Rows) -> npt.NDArray[Any]:
-        if self._verify and not self._good.all():
-            pages = np.unique(rows // self._column.page)
-            for page in pages[~self._good[pages]].tolist():
-                self.check(page)
-                self._good[page] = True
-        return np.take(self._array, rows, axis=0)
+    def take(self, rows: Rows, out: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
+        if out is not None and out.dtype != self._array.dtype:
+            raise CorruptData(
+                f"chunk {self._name}: the column {self._field!r} holds {self._array.dtype}, its "
+                f"dataset {out.dtype}; fetch or write this chunk again"
+            )
+        if self._unverified:
+            pages = rows // self._column.page
+            if not (good := self._good[pages]).all():
+                self._verify_pages(np.unique(pages[~good]).tolist())
+        # With the mode "raise" numpy would gather into memory of its own and copy from there.
+        return self._array.take(rows, axis=0, out=out, mode="clip")
+
+    def cell(self, row: int) -> npt.NDArray[Any]:
+        if self._unverified and not self._good[page := row // self._column.page]:
+            self._verify_pages([page])
+        return self._array[row : row + 1]
+
+    def _verify_pages(self, pages: Sequence[int]) -> None:
+        for page in pages:
+            self.check(page)
+            self._good[page] = True
+        self._unverified = not self._good.all()
 
     def spans(self, rows: Rows) -> Spans:
         unit = self._column.page if self._verify else 1
@@ -199,16 +247,41 @@ class _GroupView:
 
     def blob(self, row: int) -> memoryview:
         start, stop = self._bounds(row)
-        with _named(self._name, row):
-            blob = self._data[start:stop]
-            if self._verify and xxh3_64_intdigest(blob) != self._sums[row]:
-                raise CorruptData(
-                    "its blob does not match its checksum; fetch or write this chunk again"
-                )
+        blob = self._data[start:stop]
+        if self._verify and xxh3_64_intdigest(blob) != self._sums[row]:
+            self._mismatch(row)
         return blob
 
-    def payloads(self, row: int) -> Sequence[memoryview]:
-        blob = self.blob(row)
+    def blobs(self, rows: Rows) -> list[memoryview]:
+        """The blobs of rows, each against its checksum."""
+        starts, stops = self._offsets[rows].tolist(), self._offsets[rows + 1].tolist()
+        sums = self._sums[rows].tolist() if self._verify else starts
+        data, size, found = self._data, len(self._data), []
+        for row, start, stop, wanted in zip(rows.tolist(), starts, stops, sums, strict=True):
+            if not start <= stop <= size:
+                self._bounds(row)
+            blob = data[start:stop]
+            if self._verify and xxh3_64_intdigest(blob) != wanted:
+                self._mismatch(row)
+            found.append(blob)
+        return found
+
+    def _mismatch(self, row: int) -> NoReturn:
+        raise CorruptData(
+            f"chunk {self._name}, row {row}: its blob does not match its checksum; fetch or write "
+            "this chunk again"
+        )
+
+    def payloads(self, rows: Rows) -> list[Sequence[memoryview]]:
+        """The payloads of rows, a list for each field of the group."""
+        blobs = self.blobs(rows)
+        if not self._lengths.size:
+            return [blobs]
+        split = [self.split(blob, row) for blob, row in zip(blobs, rows.tolist(), strict=True)]
+        return list(zip(*split, strict=True)) if split else [()] * len(self.fields)
+
+    def split(self, blob: memoryview, row: int) -> Sequence[memoryview]:
+        """The payloads of a row's blob, one for each field of the group."""
         if not self._lengths.size:
             return [blob]
         with _named(self._name, row):
@@ -228,8 +301,7 @@ def _split(blob: memoryview, lengths: struct.Struct) -> Sequence[memoryview]:
 
 
 def _require_plain(layout: Layout) -> None:
-    wanted = layout.filters.names() + ["token columns"] * bool(layout.tokens)
-    if wanted:
+    if wanted := layout.filters.names():
         raise UnsupportedError(
             f"is written with {', '.join(wanted)}, which this version of millstream cannot read"
         )

@@ -12,6 +12,7 @@ STATE_FORMAT = 1
 
 # What a setting is called where it is given.
 _MEANINGS = {
+    "block_size": "block_size (of the TokensLoader)",
     "selection": "the selected rows (subsample or split)",
     "chunks": "the rows of the dataset's chunks",
     "window": "shuffle_window",
@@ -81,7 +82,9 @@ def _compare_versions(saved: str, present: str) -> None:
 
 
 def _compare_settings(saved: Mapping[Any, Any], present: Mapping[str, Any]) -> None:
-    for name in [*present, *saved]:
+    # First what only one of them has: it may be why others differ.
+    names = dict.fromkeys([*present, *saved])
+    for name in sorted(names, key=lambda name: name in present and name in saved):
         was, now = saved.get(name, "not set"), present.get(name, "not set")
         if type(was) is not type(now) or was != now:
             raise StateMismatch(

@@ -48,6 +48,7 @@ class Order:
 
     chunk_rows: the rows of every chunk of the version; row numbers count through all of them.
     selection: the rows to read. seed: of at most 128 bits. window: in rows of a lane. lanes: L.
+    block_size: in tokens, where the rows are blocks of these.
     """
 
     chunk_rows: Ints
@@ -56,6 +57,7 @@ class Order:
     shuffle: bool
     window: int
     lanes: int
+    block_size: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "chunk_rows", column(self.chunk_rows, "chunk_rows"))
@@ -76,7 +78,10 @@ class Order:
 
     def settings(self) -> dict[str, int | bool | str]:
         """All that the order depends on, as JSON values: two orders are equal if these are."""
+        # First, so that a mismatch names it: what the rows are decides how many there are.
+        block = {} if self.block_size is None else {"block_size": self.block_size}
         return {
+            **block,
             "seed": self.seed,
             "shuffle": self.shuffle,
             "window": self.window,

@@ -12,6 +12,8 @@ from millstream.plan.order import Epoch
 from millstream.plan.permute import Ints
 
 COVERAGE_BLOCK = 1 << 16
+# Positions whose rows are found together: the permutation of few takes as long as that of many.
+BLOCK_POSITIONS = 1 << 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,11 @@ class Plan:
             raise UsageError(
                 f"step {step} of {self.steps}, rank {rank} of {self.ranks}: out of range"
             )
-        first, end = self.after(step), self.after(step + 1)
+        return self.positions_of(step, step + 1, rank)
+
+    def positions_of(self, first_step: int, last_step: int, rank: int) -> Ints:
+        """The positions of the steps first_step to last_step - 1 on a rank, int64."""
+        first, end = self.after(first_step), self.after(last_step)
         return np.arange(first + (rank - first) % self.ranks, end, self.ranks, dtype=np.int64)
 
     def batch(self, step: int, rank: int) -> Ints:
@@ -101,3 +107,32 @@ class Plan:
         """The steps that give a rank at least one position: all, or all but the last."""
         steps = self.steps
         return steps - 1 if steps and not len(self.positions(steps - 1, rank)) else steps
+
+
+class StepRows:
+    """The rows of one rank's steps, found for many steps at a time.
+
+    stride: which steps are asked for: these many on from the one before. Any other may be, and
+    takes longer. Each thread needs one of its own.
+    """
+
+    def __init__(self, plan: Plan, rank: int, stride: int = 1) -> None:
+        self._plan, self._rank, self._stride = plan, rank, stride
+        self._steps, self._rows = range(0), np.empty(0, np.int64)
+
+    def __call__(self, step: int) -> Ints:
+        """The row numbers of a step, int64, in the order of the batch."""
+        if step not in self._steps:
+            self._find(step)
+        place, size = self._steps.index(step), self._plan.batch_size
+        return self._rows[place * size : (place + 1) * size]  # only the last may have fewer
+
+    def _find(self, step: int) -> None:
+        plan, count = self._plan, max(1, BLOCK_POSITIONS // self._plan.batch_size)
+        if self._stride == 1:
+            steps = range(step, min(step + count, plan.steps))
+            positions = plan.positions_of(step, steps.stop, self._rank)
+        else:
+            steps = range(step, plan.steps, self._stride)[:count]
+            positions = np.concatenate([plan.positions(s, self._rank) for s in steps])
+        self._rows, self._steps = plan.epoch.rows(positions), steps

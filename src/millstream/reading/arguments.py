@@ -8,6 +8,7 @@ import numpy as np
 
 from millstream.errors import UsageError
 from millstream.reading.reader import Rows
+from millstream.tokens import TokensLoader
 
 
 def as_indices(index: Any) -> Rows:
@@ -41,3 +42,16 @@ def check_order(seed: object, lanes: object, window: object) -> None:
     for name, value in (("lanes", lanes), ("shuffle_window", window)):
         if value is not None and positive(value) is None:
             raise UsageError(f"{name} is {value!r}, expected a number from 1, or None")
+
+
+def check_loader(item_loader: object) -> None:
+    """What reads blocks of tokens, or None."""
+    if not isinstance(item_loader, TokensLoader | None):
+        raise UsageError(
+            f"item_loader is {item_loader!r:.60}, expected TokensLoader(block_size=N), or None"
+        )
+    if item_loader is not None and item_loader.block_size is None:
+        raise UsageError(
+            "TokensLoader() says no block_size: give TokensLoader(block_size=2049), say, or leave "
+            "item_loader out to read whole documents"
+        )

@@ -53,8 +53,8 @@ class BatchAt:
         if isinstance(step, list):
             return [self(one) for one in step]
         positions = self.plan.positions(step, 0)
-        samples, _ = samples_at(self.dataset, 0, positions, self.plan.epoch.rows(positions))
-        return self.collate(list(samples))
+        found = samples_at(self.dataset, 0, positions, self.plan.epoch.rows(positions))
+        return self.collate(list(found.samples))
 
 
 def samples_as_inputs(dataset: StreamingDataset) -> Numbered:

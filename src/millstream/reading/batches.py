@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from millstream.plan import CoverageReport, Plan
+from millstream.plan import CoverageReport, Plan, StepRows
 from millstream.reading.ahead import Ahead
-from millstream.reading.run import Run, Shape, covered
+from millstream.reading.output import Here
+from millstream.reading.run import Run, Shape
 from millstream.reading.stream import Stream
 
 
@@ -20,7 +21,7 @@ class Batches:
     """
 
     def __init__(self, stream: Stream, shape: Shape, rank: int) -> None:
-        self._source = stream.source
+        self._stream, self._source = stream, stream.source
         self._run = Run(stream, shape, rank)
 
     def __iter__(self) -> Iterator[Any]:
@@ -30,11 +31,12 @@ class Batches:
         rank = self._run.rank
         order, start = self._run.order, plan.start
         ahead = Ahead(self._source, order, plan.epoch.number, start, rank=rank, ranks=plan.ranks)
+        rows_of, here = StepRows(plan, rank), Here()
         for step in range(plan.steps_of(rank)):
-            positions = plan.positions(step, rank)
-            read = self._source.read(plan.epoch.rows(positions))
-            batch = self._source.rebuild(read.columns())
-            self._run.deliver(plan, step, covered(positions, read.taken))
+            read = self._source.read(rows_of(step))
+            columns = read.columns(here, self._stream.keys_in(plan, step, rank))
+            batch = self._source.rebuild(columns)
+            self._run.deliver(plan, step, read.taken)
             ahead.passed(plan.after(step + 1))
             yield batch
         self._run.end(plan)

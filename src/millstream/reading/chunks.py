@@ -52,12 +52,13 @@ def listed_view(content: memoryview, table: ChunkTable, chunk: int, *, verify: b
     """The rows of a chunk; raises CorruptData if it is not the one that the manifest lists."""
     name = table.name(chunk)
     view = ChunkView(content, name, verify=verify)
-    listed = int(table.sizes[chunk]), int(table.rows[chunk])
-    found = len(content), view.layout.rows
+    tokens = None if table.tokens is None else int(table.tokens[chunk])
+    listed = int(table.sizes[chunk]), int(table.rows[chunk]), tokens
+    found = len(content), view.layout.rows, view.layout.count_tokens()
     if found != listed:
         raise CorruptData(
-            f"chunk {name} has (bytes, rows) {found}, the manifest lists {listed}; fetch or "
-            "write this chunk again"
+            f"chunk {name} has (bytes, rows, tokens) {found}, the manifest lists {listed}; fetch "
+            "or write this chunk again"
         )
     return view
 

@@ -1,13 +1,12 @@
 """Samples or columns -> the batch that torch's default_collate would make, without torch.
 
-Where that makes a tensor, a function that is passed in does: in the trainer's own process it
-wraps the array; in a worker it makes a `TensorData`, which becomes a tensor on arrival.
+What it makes, tensors and lists of bytes, an `Output` that is passed in makes: in a worker what
+becomes them on arrival.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,47 +14,31 @@ import numpy as np
 from millstream import interop
 from millstream.errors import UsageError
 from millstream.format import Field
+from millstream.reading.output import Output
 from millstream.reading.reader import Array
 from millstream.reading.source import Source
-
-# From an array and torch's name of a dtype; "" for the array's own.
-MakeTensor = Callable[[Array, str], Any]
 
 _NUMBERS = {bool: np.bool_, int: np.int64, float: np.float64}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TensorData:
-    """An array on its way to a process with torch: it is unpickled as a tensor."""
-
-    array: Array
-    dtype: str
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return make_tensor, (self.array, self.dtype)
-
-
-def make_tensor(array: Array, dtype: str) -> Any:
-    """A tensor that shares the memory of an array."""
-    return interop.torch().tensor(array, dtype)
-
-
-def collate_columns(source: Source, columns: Sequence[Array | list[Any]], make: MakeTensor) -> Any:
+def collate_columns(source: Source, columns: Sequence[Any], output: Output) -> Any:
     """A batch in the structure of a sample: tensors (batch, *shape), and lists of str and bytes.
 
     As default_collate does it, tuples become lists. Raises UsageError for values that have no
     batch, such as images or arrays of different shapes.
     """
-    leaves = [_field(f, c, make) for f, c in zip(source.fields, columns, strict=True)]
+    leaves = [_field(f, c, output) for f, c in zip(source.fields, columns, strict=True)]
     return _as_collated(source.rebuild(leaves))
 
 
-def _field(field: Field, column: Array | list[Any], make: MakeTensor) -> Any:
+def _field(field: Field, column: Any, output: Output) -> Any:
     if isinstance(column, np.ndarray) and (field.kind == "tensor" or column.dtype.kind in "biufc"):
-        return make(_native(column), field.dtype if field.kind == "tensor" else "")
+        return output.tensor(_native(column), field.dtype if field.kind == "tensor" else "")
+    if not isinstance(column, np.ndarray | list):
+        return column  # bytes, as the output makes them
     if isinstance(column, list) and column:
         try:
-            return _collate(column, make)
+            return _collate(column, output)
         except (TypeError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
     else:
@@ -80,14 +63,14 @@ def _as_collated(batch: Any) -> Any:
     return batch
 
 
-def collate_samples(samples: Sequence[Any], make: MakeTensor) -> Any:
+def collate_samples(samples: Sequence[Any], output: Output) -> Any:
     """A batch of samples; raises UsageError for values that have none.
 
     Strings inside a list or tuple become a list, of which default_collate makes a tuple. None
     for all samples stays None, and arrays of foreign byte order are turned; there it raises.
     """
     try:
-        return _collate(samples, make)
+        return _collate(samples, output)
     except (TypeError, RuntimeError, ValueError, KeyError, OverflowError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(
@@ -96,24 +79,26 @@ def collate_samples(samples: Sequence[Any], make: MakeTensor) -> Any:
         ) from error
 
 
-def _collate(values: Sequence[Any], make: MakeTensor) -> Any:
+def _collate(values: Sequence[Any], output: Output) -> Any:
     first = values[0]
     kind = type(first)
     if kind is dict:
-        return {key: _collate([value[key] for value in values], make) for key in first}
+        return {key: _collate([value[key] for value in values], output) for key in first}
     if isinstance(first, tuple) and hasattr(first, "_fields"):
-        return kind(*[_collate(column, make) for column in zip(*values, strict=True)])
+        return kind(*[_collate(column, output) for column in zip(*values, strict=True)])
     if kind is list or kind is tuple:
-        return [_collate(column, make) for column in zip(*values, strict=True)]
+        return [_collate(column, output) for column in zip(*values, strict=True)]
+    if kind is bytes and all(type(value) is bytes for value in values):
+        return output.blobs(values)
     if kind is str or kind is bytes:
         return list(values)
     if all(value is None for value in values):
         return None
-    array = _stacked(values, kind)
-    return interop.torch().default_collate(values) if array is None else make(array, "")
+    array = _stacked(values, kind, output)
+    return interop.torch().default_collate(values) if array is None else output.tensor(array, "")
 
 
-def _stacked(values: Sequence[Any], kind: type) -> Array | None:
+def _stacked(values: Sequence[Any], kind: type, output: Output) -> Array | None:
     """Numbers or arrays of one type as one array; None for what only torch knows how to treat."""
     if any(type(value) is not kind for value in values):
         return None
@@ -121,5 +106,7 @@ def _stacked(values: Sequence[Any], kind: type) -> Array | None:
         return np.array(values, _NUMBERS[kind])
     if not issubclass(kind, np.ndarray | np.generic) or values[0].dtype.kind not in "biufc":
         return None
-    alike = {(value.dtype, value.shape) for value in values}
-    return _native(np.stack(values)) if len(alike) == 1 else None
+    if len({(value.dtype, value.shape) for value in values}) > 1:
+        return None
+    out = output.empty((len(values), *values[0].shape), values[0].dtype.newbyteorder("="))
+    return np.stack(values, out=out)

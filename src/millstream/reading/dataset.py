@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -14,7 +14,12 @@ from millstream import interop
 from millstream.cache import default_root
 from millstream.plan import Plan, generator, generator_for_row
 from millstream.reading.ahead import Ahead
-from millstream.reading.arguments import as_indices, as_names, check_order
+from millstream.reading.arguments import (
+    as_indices,
+    as_names,
+    check_loader,
+    check_order,
+)
 from millstream.reading.batches import Batches
 from millstream.reading.decoding import Decode
 from millstream.reading.fetching.client import FetchedStore
@@ -24,6 +29,7 @@ from millstream.reading.source import Reading, Source
 from millstream.reading.stream import Stream
 from millstream.reading.transforms import MakeRng, Transform, Transforms
 from millstream.store import near, open_store
+from millstream.tokens import TokensLoader
 from millstream.units import parse_size
 
 if TYPE_CHECKING:
@@ -45,6 +51,8 @@ class StreamingDataset:
         input_dir: The dataset's folder, which is read where it lies; or a URL (`s3://`, `gs://`,
             `azure://`, `r2://`, `http(s)://`, `hf://`), or `local:/path` for a folder on a network
             drive, which are read through the cache.
+        item_loader: `TokensLoader(block_size=N)` for a dataset that was written with one: samples
+            are then blocks of N tokens, of any documents. Without it they are the documents.
         shuffle: Whether iteration is shuffled. None: not, unless a StreamingDataLoader says so.
         drop_last: Whether the part of an epoch that does not fill a batch on every rank is left
             out. None: if there is more than one rank.
@@ -54,9 +62,10 @@ class StreamingDataset:
         transform: A function of a sample, or a list of them. One that has a parameter `rng` gets
             a numpy.random.Generator keyed by (seed, epoch, position), or by (seed, row) when
             indexed: the same whoever runs it.
-        decode: By field name, what a field becomes: "numpy", "torch", "pil", "bytes", or a
-            function of the stored bytes. Images as "numpy" are uint8 (height, width, channels),
-            as "torch" (channels, height, width); by default they are PIL images.
+        decode: By field name, what a field becomes: "numpy", "torch", "pil", "bytes", a
+            function of the stored bytes, or a JpegDecode, which also crops and resizes. Images as
+            "numpy" are uint8 (height, width, channels), as "torch" (channels, height, width); by
+            default they are PIL images. See docs/images.md.
         fields: The names of the fields to read, for samples of these fields only; None for all.
             A container's name, `"meta"` of `{"meta": {...}}`, stands for all fields in it.
         version: The number of the version to read; None for the newest.
@@ -85,6 +94,7 @@ class StreamingDataset:
         self,
         input_dir: str | os.PathLike[str],
         *,
+        item_loader: TokensLoader | None = None,
         shuffle: bool | None = None,
         drop_last: bool | None = None,
         seed: int = 42,
@@ -102,6 +112,7 @@ class StreamingDataset:
         verify: bool = True,
     ) -> None:
         check_order(seed, lanes, shuffle_window)
+        check_loader(item_loader)
         self.shuffle, self.drop_last, self.seed = shuffle, drop_last, seed
         self._transforms = Transforms(transform)
         cache_bytes = parse_size(max_cache_size, "max_cache_size")
@@ -110,6 +121,7 @@ class StreamingDataset:
             decode=dict(decode or {}),
             allow_pickle=allow_pickle,
             verify=verify,
+            item_loader=item_loader,
         )
         store = open_store(input_dir, storage_options)
         root = default_root() if cache_dir is None else Path(cache_dir).expanduser()
@@ -160,9 +172,9 @@ class StreamingDataset:
         if isinstance(index, slice):
             return self._several(np.arange(*index.indices(len(self)), dtype=np.int64))
         if isinstance(index, int | np.integer) and not isinstance(index, bool):
-            row = self._stream.rows_at(np.array([index], np.int64))
-            sample = next(self._stream.source.pick(row).samples())
-            return self._transforms(sample, self._row_rng(int(row[0])))
+            row = self._stream.row_at(int(index))
+            sample = self._stream.source.sample(row, self._stream.keys_of_row(row))
+            return self._transforms(sample, self._row_rng(row)) if self._transforms else sample
         return self._several(as_indices(index))
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
@@ -173,11 +185,10 @@ class StreamingDataset:
         if self._is_overridden():
             return [self[index] for index in indices.tolist()]
         rows = self._stream.rows_at(indices)
+        samples = self._stream.source.pick(rows).samples(self._stream.keys_of(rows))
         return [
             self._transforms(sample, self._row_rng(row))
-            for row, sample in zip(
-                rows.tolist(), self._stream.source.pick(rows).samples(), strict=True
-            )
+            for row, sample in zip(rows.tolist(), samples, strict=True)
         ]
 
     def _is_overridden(self) -> bool:
@@ -205,7 +216,7 @@ class StreamingDataset:
         for start in range(0, len(mine), BLOCK_ROWS):
             block = mine[start : start + BLOCK_ROWS]
             positions = np.arange(block.start, block.stop, block.step, dtype=np.int64)
-            yield from self._samples_at(epoch, positions, lined_up.rows(positions))[0]
+            yield from self._samples_at(epoch, positions, lined_up.rows(positions)).samples
             ahead.passed(block.stop)
 
     def set_epoch(self, epoch: int) -> None:
@@ -216,13 +227,15 @@ class StreamingDataset:
         """
         self._epoch = epoch
 
-    def _samples_at(self, epoch: int, positions: Rows, rows: Rows) -> tuple[Iterator[Any], Rows]:
+    def _samples_at(self, epoch: int, positions: Rows, rows: Rows) -> Samples:
         if self._is_overridden():
-            return (self[index] for index in self._stream.indices_of(rows)), rows
+            return Samples((self[index] for index in self._stream.indices_of(rows)), rows, 0.0)
         read = self._stream.source.read(rows)
-        pairs = zip(positions.tolist(), read.samples(), strict=True)
+        samples = read.samples(self._stream.keys_at(epoch, positions))
+        pairs = zip(positions.tolist(), samples, strict=True)
         apply, rng = self._transforms, self._position_rng
-        return (apply(sample, rng(epoch, position)) for position, sample in pairs), read.taken
+        samples = (apply(sample, rng(epoch, position)) for position, sample in pairs)
+        return Samples(samples, read.taken, read.waited)
 
     def _position_rng(self, epoch: int, position: int) -> MakeRng:
         return lambda: generator(self.seed, epoch, position)
@@ -291,14 +304,20 @@ def is_plain(dataset: StreamingDataset) -> bool:
     return not dataset._transforms and not dataset._is_overridden()
 
 
-def samples_at(
-    dataset: StreamingDataset, epoch: int, positions: Rows, rows: Rows
-) -> tuple[Iterator[Any], Rows]:
-    """The samples of rows (numbers in the version), which have these positions in an epoch.
+class Samples(NamedTuple):
+    """Samples, made as they are asked for.
 
-    And which rows they really are: as the reader took them from the chunks, or, where a
-    `__getitem__` is overridden, those that it was called for.
+    taken: which rows they really are: as the reader took them from the chunks, or, where a
+    `__getitem__` is overridden, those that it was called for. waited: seconds, for the network.
     """
+
+    samples: Iterator[Any]
+    taken: Rows
+    waited: float
+
+
+def samples_at(dataset: StreamingDataset, epoch: int, positions: Rows, rows: Rows) -> Samples:
+    """The samples of rows (numbers in the version), which have these positions in an epoch."""
     return dataset._samples_at(epoch, positions, rows)
 
 

@@ -11,7 +11,7 @@ from millstream.format.keys import chunk_key
 from millstream.reading.chunks import missing_chunk
 from millstream.reading.fetching.asks import Buffer, Filled, Piece, Wanted
 from millstream.reading.sparse import check_lengths
-from millstream.reading.stats import ReadStats
+from millstream.reading.stats import ReadStats, now
 
 T = TypeVar("T")
 
@@ -32,13 +32,14 @@ class Remote(Protocol):
 class Origin:
     """The chunks of a table, as they are fetched.
 
-    stats: of what was fetched by pieces. Raises CorruptData for a chunk that is missing, else
-    what the store raises.
+    stats: of what was fetched by pieces. waited: the seconds until answers came. Raises
+    CorruptData for a chunk that is missing, else what the store raises.
     """
 
     def __init__(self, remote: Remote, table: ChunkTable) -> None:
         self._remote, self._table = remote, table
         self.stats = ReadStats()
+        self.waited = 0.0  # seconds, for answers
 
     def wanted(self, chunk: int) -> Wanted:
         """The object that a chunk is."""
@@ -63,6 +64,7 @@ class Origin:
         return filled
 
     def _asked(self, asks: Sequence[tuple[int, object]], call: Callable[[], T]) -> T:
+        began = now()
         try:
             return call()
         except FileNotFoundError as error:
@@ -73,3 +75,5 @@ class Origin:
             if isinstance(error, MillstreamError):
                 raise
             raise StorageError(f"cannot read {self._remote}: {error.strerror or error}") from error
+        finally:
+            self.waited += now() - began

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from millstream.errors import UsageError
-from millstream.plan import Coverage, CoverageReport, Cursor, Order, Plan, Tally, restore, state
+from millstream.plan import CoverageReport, Cursor, Order, Plan, Tally, restore, state
 from millstream.reading.reader import Rows
 
 
@@ -51,12 +51,6 @@ def check_rank(rank: int, ranks: int) -> None:
         raise UsageError(f"rank is {rank} of {ranks} ranks, expected 0 to {ranks - 1}")
 
 
-def covered(positions: Rows, taken: Rows) -> Coverage:
-    """Of a batch whose positions were given the rows `taken`; -1 is none."""
-    there = taken >= 0
-    return Coverage.of(positions[there], taken[there])
-
-
 class Run:
     """The cursor of a rank's run over a dataset, and the plans of its epochs.
 
@@ -90,10 +84,10 @@ class Run:
             start=cursor.position,
         )
 
-    def deliver(self, plan: Plan, step: int, delivered: Coverage) -> None:
-        """Step `step` of the plan is done, and gave this; the last one ends the epoch."""
+    def deliver(self, plan: Plan, step: int, taken: Rows) -> None:
+        """Step `step` of the plan is done, and gave these rows; the last one ends the epoch."""
         if self._tally is not None:
-            self._tally.add(step, delivered)
+            self._tally.add(step, taken)
         if step + 1 < plan.steps:
             epoch = plan.epoch.number
             self._cursor = Cursor(epoch=epoch, position=plan.after(step + 1))

@@ -45,12 +45,16 @@ def mean_sizes(store: NearStore, manifest: Manifest) -> list[MeanSize]:
 
 
 def known_sizes(manifest: Manifest) -> list[MeanSize | None]:
-    """The sizes that are known without looking: of arrays that all have one shape."""
+    """The sizes that are known without looking: of arrays that all have one shape, of tokens."""
+    dtypes = _dtypes(manifest)
+    if manifest.tokens is not None and len(dtypes) == 1 and (dtype := dtypes[0]) is not None:
+        mean = manifest.tokens * dtype.itemsize / max(manifest.rows, 1)
+        return [MeanSize(nbytes=mean, exact=True)]
     return [
         MeanSize(nbytes=float(dtype.itemsize * prod(field.shape)), exact=True)
         if dtype is not None and field.shape is not None
         else None
-        for field, dtype in zip(manifest.schema.fields, _dtypes(manifest), strict=True)
+        for field, dtype in zip(manifest.schema.fields, dtypes, strict=True)
     ]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -15,16 +17,19 @@ from millstream.format import ChunkTable, Field, Manifest, bind, builtin, rebuil
 from millstream.format.codecs import ArrayCodec
 from millstream.format.keys import CHUNKS
 from millstream.format.tree import Tree
-from millstream.plan import Epoch
+from millstream.plan import Epoch, Keys
 from millstream.reading.cached import CachedChunks
 from millstream.reading.chunks import MappedChunks
-from millstream.reading.decoding import Decode, Decoder, make_decoders
+from millstream.reading.decoding import Decode, Decoded, Decoder, make_decoders
 from millstream.reading.fetching.asks import Needs
 from millstream.reading.fetching.client import FetchedStore, Following
+from millstream.reading.items import items_of
+from millstream.reading.output import Output
 from millstream.reading.private import REQUEST_BYTES
-from millstream.reading.reader import Array, Reader, Rows, Values
-from millstream.reading.stats import ReadStats
+from millstream.reading.reader import Empty, Rows, Values
+from millstream.reading.stats import NOTHING, ReadStats
 from millstream.store import NearStore
+from millstream.tokens import TokensLoader
 from millstream.versions import load_version
 
 
@@ -32,17 +37,22 @@ from millstream.versions import load_version
 class Reading:
     """What to read and how.
 
-    fields: names, None for all.
+    fields: names, None for all. item_loader: reads blocks of tokens; None for the rows as they
+    were written.
     """
 
     fields: tuple[str, ...] | None
     decode: Mapping[str, Decode]
     allow_pickle: bool
     verify: bool
+    item_loader: TokensLoader | None = None
 
 
 # Where a dataset lies: its files are read there, or fetched from there.
 Place = NearStore | FetchedStore
+
+# A key for each of some rows, made if something is drawn.
+MakeKeys = Callable[[], Keys]
 
 
 class Source:
@@ -53,11 +63,13 @@ class Source:
         loaded = load_version(place, version)
         self.manifest: Manifest = loaded.manifest
         self.digest = loaded.digest
-        self.schema = loaded.manifest.schema
+        self._items = items_of(loaded.manifest, reading.item_loader)
+        self.schema = self._items.schema
         codecs = bind(self.schema, builtin(allow_pickle=reading.allow_pickle))
         self._tree, self._numbers = _select(self.schema.tree, self.schema.fields, reading.fields)
         decoders = make_decoders(self.schema.fields, codecs, reading.decode)
         self._decoders = [decoders[number] for number in self._numbers]
+        self._of_one = [decoder.of_one() for decoder in self._decoders]
         self._rebuild = rebuilder(self._tree)
         dtypes = [
             codec.storage(field.dtype) if isinstance(codec, ArrayCodec) else None
@@ -66,16 +78,20 @@ class Source:
         table = self.manifest.chunks
         self.next_up: Following | None = None  # what goes ahead of an epoch that is still to come
         self._cached: CachedChunks | None = None
+        # Leases and parts of chunks are for one thread at a time; what is mapped is for all.
+        self._lock: AbstractContextManager[Any] = nullcontext()
         if isinstance(place, FetchedStore):
             widths = [dtypes[number] for number in self._numbers]
             self._in_parts = _in_parts(table, _row_bytes(self.fields, widths))
             cache, verify = place.cache(), reading.verify
             self._cached = CachedChunks(place, table, cache, verify=verify, in_parts=self._in_parts)
-            self._reader = Reader(self._cached, table, dtypes)
-            self._picker = Reader(self._cached.random_access, table, dtypes)
+            self._lock = threading.Lock()
+            here_and_there = self._cached.random_access
+            self._reader = self._items.reader(self._cached, here_and_there, dtypes)
+            self._picker = self._items.reader(here_and_there, here_and_there, dtypes)
         else:
             mapped = MappedChunks(place, table, verify=reading.verify)
-            self._reader = self._picker = Reader(mapped, table, dtypes)
+            self._reader = self._picker = self._items.reader(mapped, mapped, dtypes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.place, self.manifest.version, self._reading, self.digest)
@@ -93,23 +109,47 @@ class Source:
 
     @property
     def chunk_rows(self) -> Rows:
-        """The rows of each chunk, int64."""
-        return self.manifest.chunks.rows.astype(np.int64)
+        """The rows of each chunk, int64; blocks belong to the chunk where they start."""
+        return self._items.counts
 
-    def read(self, rows: Rows) -> StoredRows:
-        """Rows by their numbers (int64, in any order, repeats allowed), read and verified."""
-        stored, taken = self._reader.read(rows, self._numbers)
-        return StoredRows(self, stored, taken)
+    @property
+    def block_size(self) -> int | None:
+        """The tokens of a row, if rows are blocks of tokens."""
+        return self._items.block_size
+
+    def read(self, rows: Rows, empty: Empty = np.empty) -> StoredRows:
+        """Rows by their numbers (int64, in any order, repeats allowed), read and verified.
+
+        empty: makes the columns. Raises RowOutOfRange.
+        """
+        with self._lock:
+            before = self._waited
+            stored, taken = self._reader.read(rows, self._numbers, empty)
+            return StoredRows(self, stored, taken, self._waited - before)
 
     def pick(self, rows: Rows) -> StoredRows:
         """The same, for a row here and there: no chunk is fetched for it if a part will do."""
-        stored, taken = self._picker.read(rows, self._numbers)
-        return StoredRows(self, stored, taken)
+        with self._lock:
+            before = self._waited
+            stored, taken = self._picker.read(rows, self._numbers)
+            return StoredRows(self, stored, taken, self._waited - before)
+
+    def sample(self, row: int, keys: MakeKeys) -> Any:
+        """One sample, by the number of a row that the version has. keys: as in `samples`."""
+        with self._lock:
+            stored = self._picker.read_one(row, self._numbers)
+        rows = Decoded(keys=keys, name=lambda number: self.name_of(row))
+        pairs = zip(self._of_one, stored, strict=True)
+        return self._rebuild([value_of(values, rows) for value_of, values in pairs])
 
     @property
     def stats(self) -> ReadStats:
         """What this process has read of a dataset that is far away, whole chunks not counted."""
-        return ReadStats() if self._cached is None else self._cached.stats
+        return NOTHING if self._cached is None else self._cached.stats
+
+    @property
+    def _waited(self) -> float:
+        return 0.0 if self._cached is None else self._cached.origin.waited
 
     def fetched(self) -> ReadStats:
         """The whole chunks of this place that this process and its workers had fetched."""
@@ -148,6 +188,13 @@ class Source:
         """Each field's values beside what decodes them."""
         return zip(self._decoders, stored, strict=True)
 
+    def name_of(self, row: int) -> str:
+        """A row by its chunk, and its number there, as errors name it."""
+        ends = np.cumsum(self.chunk_rows)
+        chunk = int(np.searchsorted(ends, row, side="right"))
+        first = int(ends[chunk]) - int(self.chunk_rows[chunk])
+        return f"chunk {self.manifest.chunks.name(chunk)}, row {row - first}"
+
     def rebuild(self, leaves: Sequence[Any]) -> Any:
         """A sample's structure around one thing a field."""
         return self._rebuild(leaves)
@@ -155,26 +202,40 @@ class Source:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredRows:
-    """Some rows, not yet decoded. taken: the numbers of the rows that these really are."""
+    """Some rows, not yet decoded.
+
+    taken: the numbers of the rows that these really are. waited: seconds, for the network.
+    """
 
     source: Source
     stored: Sequence[Values]
     taken: Rows
+    waited: float
 
-    def samples(self) -> Iterator[Any]:
-        """The samples, decoded as they are asked for."""
+    def samples(self, keys: MakeKeys) -> Iterator[Any]:
+        """The samples, decoded as they are asked for. keys: of what decoding draws, if it does."""
         if not self.stored:
             return iter([self.source.rebuild([]) for _ in self.taken])
+        rows = self._decoded(keys)
         fields = [
-            decoder.values(values) for decoder, values in self.source.beside_decoders(self.stored)
+            decoder.values(values, rows)
+            for decoder, values in self.source.beside_decoders(self.stored)
         ]
         return map(self.source.rebuild, zip(*fields, strict=True))
 
-    def columns(self) -> list[Array | list[Any]]:
-        """The fields: an array (rows, *shape) where there is one, else a list."""
+    def columns(self, output: Output, keys: MakeKeys) -> list[Any]:
+        """The fields: an array (rows, *shape) where there is one, else a list.
+
+        output: makes the arrays that decoding fills.
+        """
+        rows = self._decoded(keys)
         return [
-            decoder.batch(values) for decoder, values in self.source.beside_decoders(self.stored)
+            decoder.batch(values, rows, output)
+            for decoder, values in self.source.beside_decoders(self.stored)
         ]
+
+    def _decoded(self, keys: MakeKeys) -> Decoded:
+        return Decoded(keys=keys, name=lambda number: self.source.name_of(int(self.taken[number])))
 
 
 def _row_bytes(fields: Sequence[Field], dtypes: Sequence[np.dtype[Any] | None]) -> int | None:

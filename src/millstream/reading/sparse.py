@@ -39,10 +39,13 @@ class SparseChunk:
             )
 
     def lacking(self, fields: Sequence[int], rows: Rows) -> list[tuple[int, int]]:
-        """What is missing of some rows: together at most EXTRA_BYTES a row too much."""
+        """What is missing of some rows: together at most EXTRA_BYTES a row too much.
+
+        rows: as in `ChunkView.spans`.
+        """
         lacking = missing(self.view.spans(fields, rows), self._there)
         if len(lacking):
-            lacking = joined(lacking, _gap(len(np.unique(rows)), len(lacking)))
+            lacking = joined(lacking, _gap(len(np.unique(rows, axis=0)), len(lacking)))
         return [(start, stop) for start, stop in lacking.tolist()]
 
     def came(self, pieces: Sequence[tuple[int, int]]) -> None:

@@ -1,8 +1,17 @@
-"""What reading has cost."""
+"""What reading has cost, and where the time of a loader's batches went."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from operator import add, sub
+from time import perf_counter as now
+from typing import Any, NamedTuple, Self
+
+__all__ = ["NOTHING", "LoaderStats", "ReadStats", "Stages", "now"]
+
+# A trainer that waits for less than this part of the time is not held up by its data.
+HELD_UP = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,10 +30,80 @@ class ReadStats:
     ranged_bytes: int = 0
     replaced_chunks: int = 0
 
-    def __add__(self, other: ReadStats) -> ReadStats:
-        mine, others = asdict(self), asdict(other)
-        return ReadStats(**{name: mine[name] + others[name] for name in mine})
+    def __add__(self, other: ReadStats) -> Self:
+        return self._with(other, add)
 
-    def __sub__(self, other: ReadStats) -> ReadStats:
-        mine, others = asdict(self), asdict(other)
-        return ReadStats(**{name: mine[name] - others[name] for name in mine})
+    def __sub__(self, other: ReadStats) -> Self:
+        return self._with(other, sub)
+
+    def _with(self, other: ReadStats, combine: Callable[[Any, Any], Any]) -> Self:
+        names = [field.name for field in fields(self)]
+        return type(self)(
+            **{name: combine(getattr(self, name), getattr(other, name, 0)) for name in names}
+        )
+
+
+NOTHING = ReadStats()
+
+
+class Stages(NamedTuple):
+    """When one worker was at the stages of a batch, in seconds of the clock `now`.
+
+    free: when it was done with the batch before. begun, read, decoded, made: when it began, and was
+    done with each stage; transforms count as decoding. network: the seconds of reading in which it
+    waited for the network.
+    """
+
+    free: float
+    begun: float
+    read: float
+    decoded: float
+    made: float
+    network: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoaderStats(ReadStats):
+    """What reading has cost, and how many seconds went where; print it to see what is slowest.
+
+    seconds: of the trainer, from where it asked for a batch to where it asked for the next, all
+    together; waited: those of them in which it waited for a batch; handed_over: the part of these
+    in which the batch was already made. Of the workers, all together: fetch (waiting for the
+    network), read, decode (with transforms), collate, and idle: until the trainer wants more.
+    """
+
+    batches: int = 0
+    seconds: float = 0.0
+    waited_seconds: float = 0.0
+    handed_over_seconds: float = 0.0
+    fetch_seconds: float = 0.0
+    read_seconds: float = 0.0
+    decode_seconds: float = 0.0
+    collate_seconds: float = 0.0
+    idle_seconds: float = 0.0
+
+    @property
+    def bottleneck(self) -> str:
+        """What a faster run would have to make faster."""
+        if self.waited_seconds <= HELD_UP * self.seconds:
+            return "the trainer"
+        if self.handed_over_seconds > self.waited_seconds / 2:
+            return "the hand-over"
+        stages = {
+            "the network": self.fetch_seconds,
+            "reading": self.read_seconds,
+            "decoding and transforms": self.decode_seconds,
+            "collating": self.collate_seconds,
+        }
+        return max(stages, key=lambda name: stages[name])
+
+    def __str__(self) -> str:
+        share = self.waited_seconds / self.seconds if self.seconds else 0.0
+        return (
+            f"{self.batches:,} batches in {self.seconds:.2f} s, of which the trainer waited "
+            f"{self.waited_seconds:.2f} s ({share:.0%}), {self.handed_over_seconds:.2f} s of them "
+            f"for the hand-over. Workers: network {self.fetch_seconds:.2f} s, reading "
+            f"{self.read_seconds:.2f} s, decoding and transforms {self.decode_seconds:.2f} s, "
+            f"collating {self.collate_seconds:.2f} s, idle {self.idle_seconds:.2f} s. "
+            f"Bottleneck: {self.bottleneck}"
+        )

@@ -6,25 +6,30 @@ Nothing here needs torch, unless the samples do: a worker that gathers columns n
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from millstream import interop
 from millstream.errors import FunctionError, MillstreamError
-from millstream.plan import Coverage, Plan
-from millstream.reading.collate import (
-    MakeTensor,
-    TensorData,
-    collate_columns,
-    collate_samples,
-    make_tensor,
+from millstream.plan import Plan, StepRows
+from millstream.reading.collate import collate_columns, collate_samples
+from millstream.reading.dataset import (
+    Samples,
+    StreamingDataset,
+    is_plain,
+    samples_at,
+    stream_of,
 )
-from millstream.reading.dataset import StreamingDataset, is_plain, samples_at, stream_of
+from millstream.reading.output import Away, Here, Output
 from millstream.reading.randomness import seeded
-from millstream.reading.reader import Rows
-from millstream.reading.run import Shape, covered
-from millstream.reading.stats import ReadStats
+from millstream.reading.reader import Empty, Rows
+from millstream.reading.run import Shape
+from millstream.reading.source import MakeKeys, Source, StoredRows
+from millstream.reading.stats import ReadStats, Stages, now
 
 CollateFn = Callable[[list[Any]], Any]
 
@@ -43,53 +48,97 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """A batch, which rows the reader took for it, and what that cost where the data is far away."""
+    """A batch, which rows the reader took for it, when, and what that cost if the data is far."""
 
     batch: Any
-    taken: Coverage
-    stats: ReadStats
+    taken: Rows
+    stages: Stages
+    stats: ReadStats | None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The rows are counted long after the batch is gone: they must not keep its slot.
+        return _made, (self.batch, self.taken.tobytes(), tuple(self.stages), self.stats)
+
+
+def _made(batch: Any, taken: bytes, stages: Iterable[float], stats: ReadStats | None) -> Made:
+    rows = np.frombuffer(taken, np.int64)
+    return Made(batch=batch, taken=rows, stages=Stages(*stages), stats=stats)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maker:
     """Makes batches of a rank's steps, the same in any process.
 
-    seed: of the random states that the user's functions find.
+    seed: of the random states that the user's functions find. alone: whether no other thread of
+    this process makes batches: else these states are left alone, and costs are not told apart.
     """
 
     dataset: StreamingDataset
     rank: int
     seed: int
     collate_fn: CollateFn | None
+    alone: bool = True
 
-    def make(self, plan: Plan, step: int, tensor: MakeTensor) -> Made:
-        """The batch of a step. FunctionError if a function of the user's raises."""
-        positions = plan.positions(step, self.rank)
-        rows = plan.epoch.rows(positions)
-        source = stream_of(self.dataset).source
+    def make(
+        self, plan: Plan, step: int, rows: Rows, output: Output, free: float | None = None
+    ) -> Made:
+        """The batch of a step, of its rows. FunctionError if a function of the user's raises.
+
+        free: when the batch before was made, if the next one may have had to wait for its turn.
+        """
+        stream, begun = stream_of(self.dataset), now()
+        source = stream.source
         before = source.stats
+        made: tuple[Any, Samples | StoredRows, float, float]
         if self.collate_fn is None and is_plain(self.dataset):
-            read = source.read(rows)
-            batch, taken = collate_columns(source, read.columns(), tensor), read.taken
+            made = _from_columns(source, rows, output, stream.keys_in(plan, step, self.rank))
         else:
-            batch, taken = self._from_samples(plan.epoch.number, step, positions, rows, tensor)
-        stats = source.stats - before
-        return Made(batch=batch, taken=covered(positions, taken), stats=stats)
+            made = self._from_samples(plan, step, rows, output)
+        batch, read, read_at, decoded_at = made
+        after = source.stats
+        return Made(
+            batch=batch,
+            taken=read.taken,
+            stages=Stages(
+                free=begun if free is None else free,
+                begun=begun,
+                read=read_at,
+                decoded=decoded_at,
+                made=now(),
+                network=read.waited,
+            ),
+            stats=after - before if self.alone and after is not before else None,
+        )
 
     def _from_samples(
-        self, epoch: int, step: int, positions: Rows, rows: Rows, tensor: MakeTensor
-    ) -> tuple[Any, Rows]:
-        """A batch by the user's functions, and the rows that were taken for it."""
-        with seeded(self.seed, epoch, int(positions[0]), self.rank):
+        self, plan: Plan, step: int, rows: Rows, output: Output
+    ) -> tuple[Any, Samples, float, float]:
+        """A batch by the user's functions; as `_from_columns`."""
+        epoch, positions = plan.epoch.number, plan.positions(step, self.rank)
+        key = self.seed, epoch, int(positions[0]), self.rank
+        with seeded(*key) if self.alone else nullcontext():
             try:
-                samples, taken = samples_at(self.dataset, epoch, positions, rows)
+                found = samples_at(self.dataset, epoch, positions, rows)
+                read_at = now()
+                samples = list(found.samples)
+                decoded_at = now()
                 if self.collate_fn is None:
-                    return collate_samples(list(samples), tensor), taken
-                return self.collate_fn(list(samples)), taken
+                    return collate_samples(samples, output), found, read_at, decoded_at
+                return self.collate_fn(samples), found, read_at, decoded_at
             except MillstreamError:
                 raise
             except Exception as error:
                 raise _function_error(error, epoch, step) from error
+
+
+def _from_columns(
+    source: Source, rows: Rows, output: Output, keys: MakeKeys
+) -> tuple[Any, StoredRows, float, float]:
+    """A batch straight from the columns; what was read for it; when that was read, and decoded."""
+    read = source.read(rows, output.empty)
+    read_at = now()
+    columns, decoded_at = read.columns(output, keys), now()
+    return collate_columns(source, columns, output), read, read_at, decoded_at
 
 
 def _function_error(error: Exception, epoch: int, step: int) -> FunctionError:
@@ -104,16 +153,35 @@ def _function_error(error: Exception, epoch: int, step: int) -> FunctionError:
 class WorkerStart:
     """What travels to each worker, and is called there once with the worker's number.
 
-    settings: of the order, which the worker makes anew rather than be sent its arrays.
+    settings: of the order, which the worker makes anew rather than be sent its arrays. workers:
+    how many there are; each makes every so manyth step.
     """
 
     maker: Maker
     shape: Shape
     shuffle: bool | None
     settings: Mapping[str, Any]
+    workers: int
     init_fn: Callable[[int], None] | None
 
-    def __call__(self, number: int) -> Callable[[Step], Made]:
+    def __call__(self, number: int) -> Callable[[Step, Empty], Made]:
+        """The work of a process: its batches lie in the arrays that `Empty` makes."""
+        steps = self._begin(number)
+
+        def work(step: Step, empty: Empty) -> Made:
+            made = steps.make(step, Away(empty))
+            if (torch := interop.loaded_torch()) is not None:
+                torch.cheap_pickles()
+            return made
+
+        return work
+
+    def in_thread(self, number: int) -> Callable[[Step], Made]:
+        """The work of a thread of the trainer's process."""
+        steps = self._begin(number)
+        return lambda step: steps.make(step, Here())
+
+    def _begin(self, number: int) -> _WorkerSteps:
         if self.init_fn is not None:
             self.init_fn(number)
         return _WorkerSteps(self)
@@ -123,12 +191,14 @@ class _WorkerSteps:
     """Makes the steps that a worker is given; keeps the plan that they are of."""
 
     def __init__(self, start: WorkerStart) -> None:
-        self._maker, self._shape = start.maker, start.shape
+        self._maker, self._shape, self._stride = start.maker, start.shape, start.workers
         stream = stream_of(start.maker.dataset)
         self._order = stream.order(start.shape.ranks, start.settings, shuffle=start.shuffle)
         self._plan: Plan | None = None
+        self._free: float | None = None
 
-    def __call__(self, step: Step) -> Made:
+    def make(self, step: Step, output: Output) -> Made:
+        """The batch of a step."""
         plan = self._plan
         if plan is None or (plan.epoch.number, plan.start) != (step.epoch, step.start):
             plan = self._plan = Plan(
@@ -138,12 +208,15 @@ class _WorkerSteps:
                 drop_last=self._shape.drop_last,
                 start=step.start,
             )
-        made = self._maker.make(plan, step.number, TensorData)
-        if (torch := interop.loaded_torch()) is not None:
-            torch.cheap_pickles()
+            self._rows_of = StepRows(plan, self._maker.rank, self._stride)
+            self._free = None  # before the first batch no one was waiting
+        made = self._maker.make(plan, step.number, self._rows_of(step.number), output, self._free)
+        self._free = made.stages.made
         return made
 
 
-def make_here(maker: Maker, plan: Plan, step: int) -> Made:
-    """The batch of a step, made in the trainer's own process."""
-    return maker.make(plan, step, make_tensor)
+def make_here(maker: Maker, plan: Plan, steps: range) -> Iterator[Made]:
+    """The batches of steps, made in the trainer's own process."""
+    rows_of, here = StepRows(plan, maker.rank), Here()
+    for step in steps:
+        yield maker.make(plan, step, rows_of(step), here)

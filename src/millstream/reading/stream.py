@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from millstream.errors import RowOutOfRange
-from millstream.plan import Cut, Epoch, Order, Selection, default_lanes, default_window
+from millstream.plan import (
+    Cut,
+    Epoch,
+    Order,
+    Plan,
+    Selection,
+    decoding_keys,
+    decoding_keys_for_rows,
+    default_lanes,
+    default_window,
+)
 from millstream.plan import subsample as take_part
 from millstream.reading.arguments import positive
 from millstream.reading.reader import Rows
-from millstream.reading.source import Source
+from millstream.reading.source import MakeKeys, Source
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,7 +66,7 @@ class Stream:
     def _is_whole(self) -> bool:
         return self.subsample == 1.0 and not self.cuts
 
-    @property
+    @cached_property
     def length(self) -> int:
         """How many rows are selected, each as often as it is."""
         return self._indexed.length
@@ -76,11 +86,34 @@ class Stream:
         positions = np.where(indices < 0, indices + self.length, indices)
         return positions if self._is_whole else self._indexed.rows(positions)
 
+    def row_at(self, index: int) -> int:
+        """The same of one index."""
+        length = self.length
+        if self._is_whole and -length <= index < length:
+            return index if index >= 0 else index + length
+        return int(self.rows_at(np.array([index], np.int64))[0])
+
     def indices_of(self, rows: Rows) -> list[int]:
         """An index for each row number of the version."""
         which, positions = self._indexed.positions(rows)
         found = dict(zip(which.tolist()[::-1], positions.tolist()[::-1], strict=True))
         return [found[index] for index in range(len(rows))]
+
+    def keys_at(self, epoch: int, positions: Rows) -> MakeKeys:
+        """Of what decoding draws for the samples at these positions of an epoch."""
+        return partial(decoding_keys, self.seed, epoch, positions)
+
+    def keys_in(self, plan: Plan, step: int, rank: int) -> MakeKeys:
+        """The same for a rank's samples of a step."""
+        return lambda: decoding_keys(self.seed, plan.epoch.number, plan.positions(step, rank))
+
+    def keys_of_row(self, row: int) -> MakeKeys:
+        """Of what decoding draws for a row that is read outside an epoch."""
+        return lambda: decoding_keys_for_rows(self.seed, np.array([row], np.int64))
+
+    def keys_of(self, rows: Rows) -> MakeKeys:
+        """Of what decoding draws for rows that are read outside an epoch."""
+        return partial(decoding_keys_for_rows, self.seed, rows)
 
     @property
     def version_digest(self) -> str:
@@ -107,11 +140,11 @@ class Stream:
         return self._make_order(shuffled, lanes, window or self._default_window(lanes))
 
     def _default_window(self, lanes: int) -> int:
-        manifest = self.source.manifest
+        rows = self.source.chunk_rows
         return default_window(
-            chunk_rows=self.source.chunk_rows,
+            chunk_rows=rows,
             lanes=lanes,
-            bytes_per_row=manifest.nbytes / max(manifest.rows, 1),
+            bytes_per_row=self.source.manifest.nbytes / max(int(rows.sum()), 1),
             budget_bytes=self.cache_bytes,
         )
 
@@ -123,4 +156,5 @@ class Stream:
             shuffle=shuffle,
             window=window,
             lanes=lanes,
+            block_size=self.source.block_size,
         )

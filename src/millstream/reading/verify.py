@@ -62,7 +62,7 @@ class Checked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Listed:
-    """What the manifest says of a chunk. first: its first row in the version."""
+    """What the manifest says of a chunk. first: its first row in the version. tokens: if any."""
 
     chunk: int
     digest: str
@@ -70,6 +70,7 @@ class _Listed:
     rows: int
     lead: int
     first: int
+    tokens: int | None
 
     def finding(self, problem: str) -> Finding:
         """Something wrong with the chunk as a whole."""
@@ -130,6 +131,7 @@ def _listed(manifest: Manifest) -> Iterator[_Listed]:
             rows=int(table.rows[chunk]),
             lead=int(table.lead[chunk]),
             first=int(firsts[chunk]),
+            tokens=None if table.tokens is None else int(table.tokens[chunk]),
         )
 
 
@@ -194,6 +196,8 @@ def _disagreements(view: ChunkView, schema: Schema, listed: _Listed) -> Iterator
     layout = view.layout
     if layout.rows != listed.rows:
         yield f"holds {layout.rows:,} rows, the manifest lists {listed.rows:,}"
+    if (tokens := layout.count_tokens()) != listed.tokens:
+        yield f"holds {_counted(tokens)}, the manifest lists {_counted(listed.tokens)}"
     least = object_bytes(layout) - layout.body_bytes + layout.tables_bytes
     if not least <= listed.lead <= listed.size:
         yield f"its checksums end at byte {least:,}, the manifest's lead is {listed.lead:,}"
@@ -205,6 +209,10 @@ def _disagreements(view: ChunkView, schema: Schema, listed: _Listed) -> Iterator
         if field.shape is not None and view.shape(number) != field.shape:
             found = view.shape(number)
             yield f"{field.name} has the shape {found}, the manifest says {field.shape}"
+
+
+def _counted(tokens: int | None) -> str:
+    return "no tokens" if tokens is None else f"{tokens:,} tokens"
 
 
 def _bare(error: Exception, listed: _Listed) -> str:

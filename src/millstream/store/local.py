@@ -222,10 +222,13 @@ def _read(descriptor: int, start: int, stop: int) -> bytes:
 
 def map_file(path: Path) -> memoryview:
     """A file's bytes, mapped read-only; the mapping lives as long as views of it do."""
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:  # which cannot be mapped
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if os.fstat(descriptor).st_size == 0:  # which cannot be mapped
             return memoryview(b"")
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+    finally:
+        os.close(descriptor)
 
 
 class storage_errors:  # noqa: N801 - reads as a clause: with storage_errors(path)

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.nn.functional import interpolate
 from torch.utils.data import IterableDataset
 from torch.utils.data import default_collate as torch_collate
 
 from millstream.torch.topology import Share, find_ranks, find_share
+
+Octets = npt.NDArray[np.uint8]
 
 
 def dtype_name(value: object) -> str | None:
@@ -27,9 +30,9 @@ def bits(tensor: torch.Tensor, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     return _octets(tensor).view(dtype).reshape(tuple(tensor.shape))
 
 
-def _octets(tensor: torch.Tensor) -> npt.NDArray[np.uint8]:
+def _octets(tensor: torch.Tensor) -> Octets:
     plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
-    octets: npt.NDArray[np.uint8] = plain.reshape(-1).view(torch.uint8).numpy()
+    octets: Octets = plain.reshape(-1).view(torch.uint8).numpy()
     return octets
 
 
@@ -47,6 +50,14 @@ def default_collate(values: Sequence[Any]) -> Any:
     return torch_collate(list(values))
 
 
+def resized(pixels: Octets, size: tuple[int, int], method: str) -> Octets:
+    """uint8 (height, width, channels) in another size (height, width), antialiased."""
+    channels_last = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2)
+    found = interpolate(channels_last, size, mode=method, antialias=True)
+    octets: Octets = found[0].permute(1, 2, 0).numpy()
+    return octets
+
+
 def cheap_pickles() -> None:
     """From now on this process pickles plain tensors as arrays, beside the pickle."""
     copyreg.pickle(torch.Tensor, _reduced)
@@ -59,7 +70,7 @@ def _reduced(value: torch.Tensor) -> tuple[Any, ...] | str:
     return _restored, (_octets(value), name, tuple(value.shape))
 
 
-def _restored(octets: npt.NDArray[np.uint8], dtype: str, shape: tuple[int, ...]) -> torch.Tensor:
+def _restored(octets: Octets, dtype: str, shape: tuple[int, ...]) -> torch.Tensor:
     wanted: torch.dtype = getattr(torch, dtype)
     return torch.from_numpy(octets).view(wanted).reshape(shape)
 

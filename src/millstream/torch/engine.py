@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from millstream.errors import UsageError
-from millstream.execution import Crew
+from millstream.execution import Crew, Ordered, Threads
 from millstream.plan import Plan
 from millstream.reading.ahead import Ahead
 from millstream.reading.dataset import stream_of
 from millstream.reading.run import Run
-from millstream.reading.stats import ReadStats
+from millstream.reading.stats import NOTHING, LoaderStats, ReadStats, now
 from millstream.reading.steps import Made, Maker, Step, WorkerStart, make_here
+from millstream.torch.pinning import Pinned
+from millstream.torch.timing import Clock, Handed, Trace
 
 SUPERSEDED = (
     "this iterator ended when a newer one of the same loader was made; a loader has one epoch "
@@ -30,7 +32,8 @@ FAILED = (
 class Engine:
     """Makes the batches of a plan, in order, with so many workers, ahead batches each.
 
-    persistent: whether workers outlive an epoch. They end with the engine at the latest.
+    persistent: whether workers outlive an epoch. They end with the engine at the latest. threads:
+    whether they are threads, not processes.
     """
 
     def __init__(
@@ -40,35 +43,45 @@ class Engine:
         workers: int,
         ahead: int,
         persistent: bool,
+        threads: bool,
         timeout: float | None,
         init_fn: Callable[[int], None] | None,
+        trace: Trace | None,
     ) -> None:
         self._maker, self._workers, self._ahead = maker, workers, ahead
+        self._threads = threads
         self._persistent, self._timeout, self._init_fn = persistent, timeout, init_fn
         self.source = stream_of(maker.dataset).source
         self._read = ReadStats()  # of all batches that were handed out
         self._fetched_before = self.source.fetched()
+        self._read_before = self.source.stats
         self._kept: _Kept | None = None
+        self._clock, self.trace = Clock(), trace
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy has no workers yet."""
         return {**self.__dict__, "_kept": None}
 
     @property
-    def stats(self) -> ReadStats:
+    def stats(self) -> LoaderStats:
         """What the batches so far have cost, and the chunks that were fetched for them."""
-        return self._read + self.source.fetched() - self._fetched_before
+        here = NOTHING if self._maker.alone else self.source.stats - self._read_before
+        read = self._read + here + self.source.fetched() - self._fetched_before
+        return self._clock.stats(read)
 
-    def count(self, stats: ReadStats) -> None:
-        """A batch that cost this was handed out."""
-        self._read += stats
+    def count(self, step: int, made: Made, asked: float, got: float, since: float) -> None:
+        """A batch was handed out: asked for, and there, at these times. since: as in `Clock`."""
+        self._clock.add(made.stages, asked, got, since)
+        if self.trace is not None:
+            self.trace.add(Handed(step, step % max(1, self._workers), asked, got, made.stages))
+        if made.stats is not None:
+            self._read += made.stats
 
-    def batches(self, run: Run, plan: Plan) -> Iterator[Made]:
+    def batches(self, run: Run, plan: Plan) -> Generator[Made, None, None]:
         """The batches of a plan of a run; closing the iterator ends workers that are not kept."""
         steps = range(plan.steps_of(run.rank))
         if not self._workers:
-            for number in steps:
-                yield make_here(self._maker, plan, number)
+            yield from make_here(self._maker, plan, steps)
             return
         crew = self._crew(run)
         epoch, start = plan.epoch.number, plan.start
@@ -79,7 +92,7 @@ class Engine:
             if not self._persistent:
                 crew.close()
 
-    def _crew(self, run: Run) -> Crew[Made]:
+    def _crew(self, run: Run) -> Ordered[Made]:
         settings = run.order.settings()
         if self._kept is not None:
             if self._kept.crew.usable and self._kept.settings == settings:
@@ -90,9 +103,11 @@ class Engine:
             shape=run.shape,
             shuffle=run.shuffle,
             settings=settings,
+            workers=self._workers,
             init_fn=self._init_fn,
         )
-        crew: Crew[Made] = Crew(start, workers=self._workers, ahead=self._ahead)
+        size = {"workers": self._workers, "ahead": self._ahead}
+        crew = Threads(start.in_thread, **size) if self._threads else Crew(start, **size)
         if self._persistent:
             self._kept = _Kept(settings, crew, weakref.finalize(self, crew.close))
         return crew
@@ -103,18 +118,18 @@ class _Kept:
     """Workers that outlive an epoch: the order they know, and what ends them."""
 
     settings: dict[str, Any]
-    crew: Crew[Made]
+    crew: Ordered[Made]
     close: weakref.finalize[[], Engine]
 
 
 class EpochIterator(Iterator[Any]):
     """The batches of the epoch that a run starts next; each is counted as it is handed out.
 
-    pin: applied to each batch, if given.
+    pin: applied to each batch by a thread, if given.
     """
 
     def __init__(self, run: Run, engine: Engine, pin: Callable[[Any], Any] | None) -> None:
-        self._run, self._engine, self._pin = run, engine, pin
+        self._run, self._engine = run, engine
         self._plan = run.start()
         self._ahead = Ahead(
             engine.source,
@@ -124,32 +139,40 @@ class EpochIterator(Iterator[Any]):
             rank=run.rank,
             ranks=self._plan.ranks,
         )
-        self._made = enumerate(made := engine.batches(run, self._plan))
-        self._close = made.close  # type: ignore[attr-defined]
+        made = engine.batches(run, self._plan)
+        self._made = made if pin is None else Pinned(made, pin)
+        self.steps = self._plan.steps_of(run.rank)
+        self._step = 0  # the next one
+        self._since = now()
         self._finished = False
         self._broken: str | None = None  # why it gives no batch any more, though some are left
 
     def __next__(self) -> Any:
         if self._broken is not None:
             raise UsageError(self._broken)
+        asked = now()
         try:
-            step, made = next(self._made)
-            batch = made.batch if self._pin is None else self._pin(made.batch)
+            made = next(self._made)
         except StopIteration:
             if not self._finished:
                 self._run.end(self._plan)
+                if self._engine.trace is not None:
+                    self._engine.trace.write()
             self._finished = True
             raise
         except BaseException:
             # The generator is spent. Its StopIteration would look like the end of the epoch.
             self._broken = FAILED
             raise
-        self._run.deliver(self._plan, step, made.taken)
-        self._engine.count(made.stats)
-        self._ahead.passed(self._plan.after(step + 1))
-        return batch
+        got = now()
+        self._engine.count(self._step, made, asked, got, self._since)
+        self._since = got
+        self._run.deliver(self._plan, self._step, made.taken)
+        self._step += 1
+        self._ahead.passed(self._plan.after(self._step))
+        return made.batch
 
     def supersede(self) -> None:
         """A newer iterator takes over: ends this one's work at once."""
         self._broken = SUPERSEDED
-        self._close()
+        self._made.close()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch.utils.data import DataLoader, default_collate
@@ -15,11 +16,21 @@ from millstream.errors import UsageError
 from millstream.plan import CoverageReport
 from millstream.reading.as_inputs import Numbered, batches_as_inputs
 from millstream.reading.dataset import StreamingDataset, stream_of
-from millstream.reading.run import Run, Shape, check_rank, drops_last
-from millstream.reading.stats import ReadStats
+from millstream.reading.run import Run, Shape, drops_last
+from millstream.reading.stats import LoaderStats
 from millstream.reading.steps import Maker
+from millstream.torch.arguments import (
+    agreed,
+    are_threads,
+    check,
+    check_replay,
+    rank_of,
+    refuse_samplers,
+    trace_of,
+    warn_of_what_does_nothing,
+)
 from millstream.torch.engine import Engine, EpochIterator
-from millstream.torch.topology import CALLER, Ranks, find_ranks
+from millstream.torch.replay import Replay
 
 logger = logging.getLogger("millstream")
 
@@ -55,8 +66,16 @@ class StreamingDataLoader(DataLoader[Any]):
             the random states that functions find. The order is the dataset's.
         prefetch_factor: Batches that each worker makes ahead; 2 by default.
         persistent_workers: Whether workers are kept from one epoch to the next.
+        workers: "processes", or "threads" of this process: they start at once and share everything,
+            for functions that let go of the interpreter's lock. See docs/loading.md.
         rank, ranks: This process among those that train; found from torch.distributed or the
             launcher if not given.
+        replay: Only so many batches are made, and given again and again until an epoch has its
+            usual length: how fast the trainer is when its data costs nothing. There is no state and
+            no coverage of that: UsageError.
+        profile_batches, profile_skip_batches, profile_dir: Of so many batches, after some, the
+            stages are written to `result.json` in a folder, by default the current one: a trace
+            for ui.perfetto.dev or chrome://tracing.
 
     `sampler` and `batch_sampler` raise UsageError; `multiprocessing_context` and
     `in_order=False` change nothing and warn; `pin_memory_device` is torch's.
@@ -91,35 +110,36 @@ class StreamingDataLoader(DataLoader[Any]):
         persistent_workers: bool = False,
         pin_memory_device: str = "",
         in_order: bool = True,
+        workers: Literal["processes", "threads"] = "processes",
         rank: int | None = None,
         ranks: int | None = None,
+        replay: int | None = None,
+        profile_batches: int | None = None,
+        profile_skip_batches: int = 0,
+        profile_dir: str | os.PathLike[str] | None = None,
     ) -> None:
-        _refuse_samplers(sampler, batch_sampler)
-        _check(dataset, batch_size, num_workers, prefetch_factor, persistent_workers, timeout)
-        _warn_of_what_does_nothing(multiprocessing_context, in_order)
-        drops = _agreed("drop_last", dataset.drop_last, drop_last)
-        self._found = _rank_of(rank, ranks)
-        shape = Shape(
-            batch_size=batch_size,
-            ranks=self._found.ranks,
-            drop_last=drops_last(drops, self._found.ranks),
-        )
-        shuffle = _agreed("shuffle", dataset.shuffle, shuffle)
+        refuse_samplers(sampler, batch_sampler)
+        check(dataset, batch_size, num_workers, prefetch_factor, persistent_workers, timeout)
+        check_replay(replay)
+        warn_of_what_does_nothing(multiprocessing_context, in_order)
+        threads = are_threads(workers) and num_workers > 0
+        self._found = rank_of(rank, ranks)
+        drops = drops_last(agreed("drop_last", dataset.drop_last, drop_last), self._found.ranks)
+        shape = Shape(batch_size=batch_size, ranks=self._found.ranks, drop_last=drops)
+        shuffle = agreed("shuffle", dataset.shuffle, shuffle)
         self._run = Run(stream_of(dataset), shape, self._found.rank, shuffle=shuffle)
         self._engine = Engine(
-            Maker(
-                dataset=dataset,
-                rank=self._found.rank,
-                seed=dataset.seed if generator is None else generator.initial_seed(),
-                collate_fn=collate_fn,
-            ),
+            _maker(dataset, self._found.rank, collate_fn, generator, alone=not threads),
             workers=num_workers,
+            threads=threads,
             ahead=2 if prefetch_factor is None else prefetch_factor,
             persistent=persistent_workers,
             timeout=timeout or None,
             init_fn=worker_init_fn,
+            trace=trace_of(profile_batches, profile_skip_batches, profile_dir),
         )
-        self._latest: weakref.ref[EpochIterator] | None = None
+        self._replay = replay
+        self._latest: weakref.ref[EpochIterator | Replay] | None = None
         super().__init__(
             dataset,  # type: ignore[arg-type]  # registered as an IterableDataset, by no base class
             batch_size=batch_size,
@@ -148,7 +168,8 @@ class StreamingDataLoader(DataLoader[Any]):
             found = self._found
             logger.info("rank %d of %d, as %s says", found.rank, found.ranks, found.source)
         pin = _pinning() if self.pin_memory else None
-        batches = EpochIterator(self._run, self._engine, pin)
+        epoch = EpochIterator(self._run, self._engine, pin)
+        batches = epoch if self._replay is None else Replay(epoch, self._replay)
         self._latest = weakref.ref(batches)
         return batches
 
@@ -178,6 +199,13 @@ class StreamingDataLoader(DataLoader[Any]):
         """
         self._run.set_epoch(epoch)
 
+    def _refuse_replays(self, name: str) -> None:
+        if self._replay is not None:
+            raise UsageError(
+                f"{name} is of a run, and replay={self._replay} gives the same batches again and "
+                "again, to measure a trainer: make a loader without it"
+            )
+
     def coverage(self) -> CoverageReport:
         """Whether the epoch that was iterated last gave just the planned rows up to here.
 
@@ -185,10 +213,13 @@ class StreamingDataLoader(DataLoader[Any]):
         `.exact`; it takes time in proportion to the rows. Raises UsageError before the first
         `iter`.
         """
+        self._refuse_replays("coverage()")
         return self._run.coverage()
 
-    def stats(self) -> ReadStats:
-        """What the batches so far have cost where the data is far away.
+    def stats(self) -> LoaderStats:
+        """Where the time of the batches so far went, and what they cost where the data is far away.
+
+        Printed, it says in one line which stage is the bottleneck.
 
         Chunks opened and what was read by ranges are counted by who made the batches, when they
         are handed out. Whole chunks are counted where they are fetched, which is ahead of the
@@ -200,6 +231,7 @@ class StreamingDataLoader(DataLoader[Any]):
 
     def state_dict(self) -> dict[str, Any]:
         """Where the run stands: JSON-able, under 1 KB, the same on every rank."""
+        self._refuse_replays("state_dict()")
         return self._run.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -210,65 +242,16 @@ class StreamingDataLoader(DataLoader[Any]):
         self._run.load_state_dict(state)
 
 
-def _refuse_samplers(sampler: object, batch_sampler: object) -> None:
-    for name, given in (("sampler", sampler), ("batch_sampler", batch_sampler)):
-        if given is not None:
-            raise UsageError(
-                f"{name} is not for a StreamingDataLoader, whose dataset has an order of its own: "
-                "use shuffle=, seed=, subsample=, or index the dataset in a plain DataLoader"
-            )
-
-
-def _check(
-    dataset: object,
-    batch_size: object,
-    num_workers: object,
-    prefetch_factor: object,
-    persistent_workers: object,
-    timeout: float,
-) -> None:
-    if not isinstance(dataset, StreamingDataset):
-        raise UsageError(
-            f"dataset is a {type(dataset).__name__}, expected a StreamingDataset; others are for "
-            "torch.utils.data.DataLoader"
-        )
-    if type(batch_size) is not int or batch_size < 1:
-        raise UsageError(f"batch_size is {batch_size!r}, expected a number from 1")
-    if type(num_workers) is not int or num_workers < 0:
-        raise UsageError(f"num_workers is {num_workers!r}, expected a number from 0")
-    if timeout < 0:
-        raise UsageError(f"timeout is {timeout!r}, expected seconds, or 0 for any time")
-    if prefetch_factor is not None and (type(prefetch_factor) is not int or prefetch_factor < 1):
-        raise UsageError(f"prefetch_factor is {prefetch_factor!r}, expected a number from 1")
-    if not num_workers and (prefetch_factor is not None or persistent_workers):
-        raise UsageError("prefetch_factor and persistent_workers are for num_workers from 1")
-
-
-def _warn_of_what_does_nothing(multiprocessing_context: object, in_order: bool) -> None:
-    if multiprocessing_context is not None:
-        warnings.warn(
-            "multiprocessing_context changes nothing: workers are started by exec, never forked",
-            stacklevel=3,
-        )
-    if not in_order:
-        warnings.warn("in_order=False changes nothing: batches come in order", stacklevel=3)
-
-
-def _agreed(name: str, dataset: bool | None, loader: bool | None) -> bool | None:
-    if None not in (dataset, loader) and dataset != loader:
-        raise UsageError(
-            f"{name} is {loader} for the loader and {dataset} for its dataset; give it to one only"
-        )
-    return dataset if loader is None else loader
-
-
-def _rank_of(rank: int | None, ranks: int | None) -> Ranks:
-    if (rank is None) != (ranks is None):
-        raise UsageError("give both rank and ranks, or neither")
-    if rank is None or ranks is None:
-        return find_ranks()
-    check_rank(rank, ranks)
-    return Ranks(rank=rank, ranks=ranks, source=CALLER)
+def _maker(
+    dataset: StreamingDataset,
+    rank: int,
+    collate_fn: Callable[[list[Any]], Any] | None,
+    generator: torch.Generator | None,
+    *,
+    alone: bool,
+) -> Maker:
+    seed = dataset.seed if generator is None else generator.initial_seed()
+    return Maker(dataset=dataset, rank=rank, seed=seed, collate_fn=collate_fn, alone=alone)
 
 
 def _pinning() -> Callable[[Any], Any] | None:

@@ -42,11 +42,13 @@ def build_manifest(
         for field, found in zip(schema.fields, shapes, strict=True)
     )
     digests = b"".join(bytes.fromhex(chunk.digest) for chunk in chunks)
+    tokens = [chunk.tokens for chunk in chunks if chunk.tokens is not None]
     table = ChunkTable(
         rows=np.array([chunk.rows for chunk in chunks], np.uint32),
         lead=np.array([chunk.lead for chunk in chunks], np.uint32),
         sizes=np.array([chunk.size for chunk in chunks], np.uint64),
         digests=np.frombuffer(digests, np.uint8).reshape(len(chunks), 32),
+        tokens=np.array(tokens, np.uint64) if tokens else None,
     )
     return Manifest(
         version=1, schema=Schema(tree=schema.tree, fields=fields), chunks=table, settings=settings
@@ -55,7 +57,8 @@ def build_manifest(
 
 def shaping(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those settings of a job that shaped its chunks: the ones that a manifest keeps."""
-    return {key: settings.get(key) for key in ("chunk_bytes", "chunk_size")}
+    kept = ("chunk_bytes", "chunk_size", "item_loader")
+    return {key: settings[key] for key in kept if key in settings}
 
 
 def companions(manifest: Manifest) -> dict[str, bytes]:

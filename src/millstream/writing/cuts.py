@@ -27,17 +27,20 @@ from millstream.format.part import Counts
 
 Ref = TypeVar("Ref")
 
+MAX_TOKENS = 1 << 48
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The most that a chunk may hold: bytes of the whole object, and rows."""
+    """The most that a chunk may hold: bytes of the whole object, rows, and tokens."""
 
     nbytes: int
     rows: int = MAX_ROWS
+    tokens: int = MAX_TOKENS
 
     def __post_init__(self) -> None:
-        if self.nbytes < 1 or not 1 <= self.rows <= MAX_ROWS:
-            raise ValueError(f"a chunk holds at least one byte and one row, got {self}")
+        if self.nbytes < 1 or not 1 <= self.rows <= MAX_ROWS or self.tokens < 1:
+            raise ValueError(f"a chunk holds at least one byte, row and token, got {self}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,8 @@ class Cutter(Generic[Ref]):
         return low if self._sizes.rows > low else 0
 
     def _fits(self, rows: int) -> bool:
+        if self._sizes.tokens(rows) > self._limits.tokens:
+            return False
         return self._sizes.object_bytes(rows) <= self._limits.nbytes
 
     def _cut(self, rows: int) -> list[Piece[Ref]]:
@@ -110,23 +115,31 @@ class _Sizes:
         self._schema: Schema | None = None
         self._arrays: dict[int, _ArraySizes] = {}
         self._blobs: _Sums | None = None
+        self._tokens: dict[int, tuple[str, _Sums]] = {}
 
     def add(self, part: Part, start: int, stop: int) -> None:
         if self._schema is None:
             self._schema = part.schema
             self._arrays = {f: _ArraySizes(a.dtype, a.shape(start)) for f, a in part.arrays.items()}
             self._blobs = None if part.blobs is None else _Sums()
+            self._tokens = {f: (some.dtype, _Sums()) for f, some in part.tokens.items()}
         for field, sizes in self._arrays.items():
             sizes.add(part.arrays[field], start, stop)
         if self._blobs is not None and part.blobs is not None:
             self._blobs.add(part.blobs.sizes[start:stop])
+        for field, (_, counts) in self._tokens.items():
+            counts.add(part.tokens[field].counts[start:stop])
         self.rows += stop - start
 
     def object_bytes(self, rows: int) -> int:
         assert self._schema is not None
         arrays = {field: (sizes.dtype, sizes.stored(rows)) for field, sizes in self._arrays.items()}
         blobs = None if self._blobs is None else self._blobs.first(rows)
-        return object_bytes(chunk_layout(self._schema, rows, arrays, blobs))
+        tokens = {f: (dtype, counts.first(rows)) for f, (dtype, counts) in self._tokens.items()}
+        return object_bytes(chunk_layout(self._schema, rows, arrays, blobs, tokens))
+
+    def tokens(self, rows: int) -> int:
+        return sum(counts.first(rows) for _, counts in self._tokens.values())
 
 
 class _ArraySizes:

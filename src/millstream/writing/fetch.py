@@ -27,11 +27,11 @@ class Group(list[Any]):
 
 
 class NotFetched(Exception):
-    """An input that could not be had; cause: what the store said."""
+    """An input that could not be had; cause: what the store said; it gave no sample."""
 
     def __init__(self, cause: MillstreamError) -> None:
         super().__init__(f"{type(cause).__name__}: {cause}")
-        self.cause = cause
+        self.cause, self.kept = cause, 0
 
 
 class FileStore(Protocol):
@@ -52,10 +52,10 @@ class InputFetcher:
         return InputFetcher, (self._options,)
 
     @contextmanager
-    def open(self, inputs: Sequence[Any], folder: Path) -> Iterator[LocalInputs]:
+    def open(self, inputs: Sequence[Any], folder: Path) -> Iterator[Iterator[Any]]:
         """These inputs, one after another, as fn gets them. folder: for files, meanwhile."""
         if not any(map(_may_be_url, inputs)):
-            yield LocalInputs(inputs)
+            yield iter(inputs)
             return
         folder = folder / f"inputs-{os.getpid()}"
         folder.mkdir(exist_ok=True)
@@ -96,44 +96,34 @@ class InputFetcher:
         return self._stores.setdefault(url.place, store)
 
 
-class LocalInputs:
-    """Inputs of which none has to be fetched."""
-
-    def __init__(self, inputs: Sequence[Any]) -> None:
-        self._values = iter(inputs)
-
-    @contextmanager
-    def take(self) -> Iterator[Any]:
-        """The next input, for as long as fn needs it. Raises NotFetched."""
-        yield next(self._values)
-
-
-class FetchedInputs(LocalInputs):
-    """Inputs of which some are fetched ahead; each file is gone when fn is done with it."""
+class FetchedInputs:
+    """Inputs of which some are fetched ahead; each file is gone when the next one is asked for."""
 
     def __init__(
         self, inputs: Sequence[Any], fetcher: InputFetcher, folder: Path, pool: ThreadPoolExecutor
     ) -> None:
-        super().__init__(inputs)
+        self._values = iter(inputs)
         urls = [value for value in inputs if _may_be_url(value)]
         self._left = iter([(value, folder / f"{n}") for n, value in enumerate(urls)])
         self._fetcher, self._pool = fetcher, pool
         self._ahead: deque[tuple[Future[Any], Path]] = deque()
+        self._used: Path | None = None  # the folder of the file that fn has now
 
-    @contextmanager
-    def take(self) -> Iterator[Any]:
-        """The next input; a URL as the path of its file."""
+    def __iter__(self) -> FetchedInputs:
+        return self
+
+    def __next__(self) -> Any:
+        """The next input; a URL as the path of its file. Raises NotFetched, and can then go on."""
+        if self._used is not None:
+            shutil.rmtree(self._used, ignore_errors=True)
+            self._used = None
         value = next(self._values)
         if not _may_be_url(value):
-            yield value
-            return
+            return value
         self._begin()
-        future, folder = self._ahead.popleft()
+        future, self._used = self._ahead.popleft()
         self._begin()
-        try:
-            yield _as_text(future.result())
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        return _as_text(future.result())
 
     def _begin(self) -> None:
         """Begins as many fetches as may be under way."""

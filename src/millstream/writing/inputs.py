@@ -104,7 +104,7 @@ class _InputBytes(Canonical):
         return b"".join(contents), b"".join(states)
 
     def text(self, value: str) -> bytes:
-        if _may_be_path(value):
+        if may_be_path(value):
             self._names.append(value)
         return super().text(value)
 
@@ -132,7 +132,8 @@ class _InputBytes(Canonical):
         return framed(b"o", self.bytes_of(taken))
 
 
-def _may_be_path(text: str) -> bool:
+def may_be_path(text: str) -> bool:
+    """Whether a text is looked at as the name of a file too."""
     return len(text) <= 4096 and (os.sep in text or "." in text) and "\0" not in text
 
 

@@ -217,10 +217,10 @@ class JobRun:
         rows = sum(part.rows for part in segment.parts)
         self._progress.advance(task.stop - task.start, rows, segment.nbytes)
         self._segments[task.number] = segment
-        self._waiting += segment.nbytes
+        self._waiting += segment.held
         while self._next in self._segments:
             segment = self._segments.pop(self._next)
-            self._waiting -= segment.nbytes
+            self._waiting -= segment.held
             self._feed(segment)
             self._next, self._skip = self._next + 1, 0
             if self._next == len(self._tasks):

@@ -19,7 +19,8 @@ from millstream.store import LocalStore, Store
 from millstream.store.local import storage_errors
 from millstream.writing.fetch import InputFetcher, NotFetched
 from millstream.writing.placed import ChunkPlace
-from millstream.writing.work import Raised, input_error
+from millstream.writing.rows import Raised
+from millstream.writing.work import input_error
 
 # What the folders of notes begin with, in the output.
 NOTES = ".map-"
@@ -105,8 +106,7 @@ class MapWork:
         with self.fetcher.open([value for _, value in todo], self.temporary) as inputs:
             for index, value in todo:
                 try:
-                    with inputs.take() as local:
-                        self._call(index, local)
+                    self._call(index, next(inputs))
                 except (Raised, NotFetched) as error:
                     told = input_error(error, index, value)
                     failed.append(Failed(index=index, said=str(error), error=told))

@@ -12,13 +12,15 @@ from millstream.errors import SampleError, UsageError
 from millstream.execution import Executor, Inline, Processes
 from millstream.format import MAX_ROWS, Schema
 from millstream.store import Store, open_store, service_of
+from millstream.tokens import TokensLoader
 from millstream.units import parse_size
 from millstream.versions import Version
 from millstream.writing.commit import build_manifest, shaping, unlike
-from millstream.writing.cuts import Limits
+from millstream.writing.cuts import MAX_TOKENS, Limits
 from millstream.writing.fetch import InputFetcher
 from millstream.writing.finish import VersionJob, finished
 from millstream.writing.folder import JobFolder
+from millstream.writing.gather import Room
 from millstream.writing.identity import JobKey, Mode, check_mode, job_key
 from millstream.writing.job import JobRun
 from millstream.writing.knobs import Numbering, Prepared, prepare, warn_without_effect
@@ -31,6 +33,8 @@ from millstream.writing.work import Work
 
 DEFAULT_CHUNK_BYTES = 64_000_000
 UNLIMITED = 1 << 62
+# A chunk of tokens has a header of some 400 bytes; documents are cut to what is left.
+MIN_TOKEN_CHUNK_BYTES = 4_000
 
 
 def optimize(
@@ -40,6 +44,7 @@ def optimize(
     *,
     chunk_bytes: int | str | None = None,
     chunk_size: int | None = None,
+    item_loader: TokensLoader | None = None,
     mode: Mode | None = None,
     num_workers: int | None = None,
     weights: Sequence[float] | None = None,
@@ -47,6 +52,7 @@ def optimize(
     fast_dev_run: bool | int = False,
     input_dir: str | os.PathLike[str] | None = None,
     reader: Callable[[Any], Any] | None = None,
+    batched: bool = False,
     on_error: Literal["raise", "skip"] = "raise",
     allow_pickle: bool = False,
     storage_options: Mapping[str, object] | None = None,
@@ -74,6 +80,9 @@ def optimize(
             will do), or None for no sample. A sample is a dict, list, tuple or namedtuple of
             values, nested as deep as you like, or a bare value. All samples have the same
             structure and types. A lambda or a closure will do; scripts need no main guard.
+            Files can be values: `millstream.File(path)` holds the bytes of any file, `Jpeg` and
+            `Image` those of an image; one that is among the inputs is copied straight into its
+            chunk, and has to stay as it is until the dataset is written.
         inputs: Anything with a length and indices whose items pickle. For an item that is the URL
             of an object (`s3://`, `r2://`, `gs://`, `azure://`, `hf://`, `https://` and so on)
             fn gets the path of a local copy with the same name, which is fetched ahead and
@@ -89,7 +98,10 @@ def optimize(
             "64MiB" (binary). A sample that alone is larger gets a chunk of its own. 64 MB by
             default.
         chunk_size: The most samples in a chunk; without chunk_bytes, just so many in each but
-            the last.
+            the last. With a TokensLoader, the most tokens.
+        item_loader: `TokensLoader()` if each sample is the tokens of a document, a 1-D array or
+            tensor of integers. Documents are laid end to end, to be read in blocks of any size;
+            one lies in one chunk, unless it is longer than a chunk may be.
         mode: What becomes of a dataset that is there: "append" makes a version with its rows
             and then the new ones, which must have the same structure and types; "overwrite" one
             with the new rows alone. Who reads the old version goes on, and nothing is deleted;
@@ -100,6 +112,11 @@ def optimize(
         fast_dev_run: True for the first ten inputs alone, or how many.
         input_dir: A folder or URL that inputs which are relative paths are below.
         reader: Is called with an input; fn gets what it returns.
+        batched: fn returns, or yields, many samples at once: the structure of a sample, with a
+            column of values in place of each value. A column is an array or a tensor, with a
+            value for each entry of its first axis, or a list of values; all have one length,
+            which may be 0. The dataset is the same as if fn had yielded `column[i]` for each i,
+            so a 1-D array holds numpy scalars, and its `tolist()` Python's numbers.
         on_error: What happens when fn raises: "raise" stops the job and names the input, "skip"
             goes on and lists the input in the report. Samples that an iterator yielded before
             it raised are kept.
@@ -138,8 +155,9 @@ def optimize(
         input_dir=input_dir,
         reader=reader,
     )
-    _check(num_workers, on_error, mode)
-    limits = _limits(chunk_bytes, chunk_size)
+    _check(num_workers, on_error, mode, item_loader, batched)
+    is_tokens = item_loader is not None
+    limits = (_token_limits if is_tokens else _limits)(chunk_bytes, chunk_size)
     store = open_store(output_dir, storage_options if service_of(output_dir) else None)
     # Before any work: what can only be read says so here.
     store.check_conditional_put()
@@ -149,6 +167,8 @@ def optimize(
         "on_error": on_error,
         "allow_pickle": allow_pickle,
         **({} if mode is None else {"mode": mode}),
+        **({"item_loader": "tokens"} if is_tokens else {}),
+        "batched": batched,
         **prepared.settings(),
     }
     job = _Job(
@@ -203,6 +223,9 @@ class _Job:
             temporary=folder.scratch.temporary,
             skip_errors=self.key.settings["on_error"] == "skip",
             allow_pickle=self.key.settings["allow_pickle"],
+            tokens=self.limits if "item_loader" in self.key.settings else None,
+            batched=self.key.settings["batched"],
+            room=Room(),
         )
         digest = self.key.digest()
         with ProgressBar(len(self.prepared.inputs), show=self.verbose) as bar:
@@ -226,12 +249,23 @@ class _Job:
         return Processes(self.workers) if self.workers else Inline()
 
 
-def _check(num_workers: object, on_error: object, mode: object) -> None:
+def _check(
+    num_workers: object, on_error: object, mode: object, item_loader: object, batched: object
+) -> None:
     if num_workers is not None and (type(num_workers) is not int or num_workers < 0):
         raise UsageError(f"num_workers is {num_workers!r}, expected a number from 0, or None")
     if on_error not in ("raise", "skip"):
         raise UsageError(f'on_error is {on_error!r}, expected "raise" or "skip"')
     check_mode(mode)
+    if not isinstance(item_loader, TokensLoader | None):
+        raise UsageError(
+            f"item_loader is {item_loader!r:.60}, expected TokensLoader() for documents of tokens, "
+            "or None for samples of any kind"
+        )
+    if type(batched) is not bool:
+        raise UsageError(f"batched is {batched!r}, expected True or False")
+    if batched and item_loader is not None:
+        raise UsageError("batched is not for a TokensLoader: let fn yield one document at a time")
 
 
 def _limits(chunk_bytes: int | str | None, chunk_size: int | None) -> Limits:
@@ -241,3 +275,18 @@ def _limits(chunk_bytes: int | str | None, chunk_size: int | None) -> Limits:
     if chunk_bytes is None:
         return Limits(nbytes=DEFAULT_CHUNK_BYTES if chunk_size is None else UNLIMITED, rows=rows)
     return Limits(nbytes=parse_size(chunk_bytes, "chunk_bytes"), rows=rows)
+
+
+def _token_limits(chunk_bytes: int | str | None, chunk_size: int | None) -> Limits:
+    if chunk_size is not None and (
+        type(chunk_size) is not int or not 1 <= chunk_size <= MAX_TOKENS
+    ):
+        raise UsageError(f"chunk_size is {chunk_size!r}, expected 1 to {MAX_TOKENS} tokens")
+    tokens = MAX_TOKENS if chunk_size is None else chunk_size
+    if chunk_bytes is None:
+        nbytes = DEFAULT_CHUNK_BYTES if chunk_size is None else UNLIMITED
+    else:
+        nbytes = parse_size(chunk_bytes, "chunk_bytes")
+    if nbytes < MIN_TOKEN_CHUNK_BYTES:
+        raise UsageError(f"chunk_bytes is {chunk_bytes!r}, expected 4 kB or more for tokens")
+    return Limits(nbytes=nbytes, tokens=tokens)

@@ -13,13 +13,17 @@ from millstream.writing.segment import Skipped
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkRecord:
-    """A chunk that is in its place. shapes: by field number, what all its rows share."""
+    """A chunk that is in its place. shapes: by field number, what all its rows share.
+
+    tokens: how many it holds, if it has a token field.
+    """
 
     digest: str
     size: int
     rows: int
     lead: int
     shapes: tuple[Shape | None, ...]
+    tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

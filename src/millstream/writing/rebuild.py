@@ -194,6 +194,7 @@ def _record(chunk: FoundChunk) -> ChunkRecord:
         rows=layout.rows,
         lead=layout.lead(),
         shapes=tuple(map(shapes.get, range(len(layout.schema.fields)))),
+        tokens=layout.count_tokens(),
     )
 
 

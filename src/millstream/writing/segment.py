@@ -1,24 +1,27 @@
 """Segments: the encoded rows of one task, kept in a file until they are in chunks.
 
 A private format of one job, read only by the version that wrote it: the buffers of the parts
-end to end, a JSON index, its length (u64), and the xxh3 of all before that (u64). A segment has
-its name only once it is whole, as far as a kill goes; it is not synced to the disk, so after a
-power cut the checksum decides.
+end to end, a JSON index, its length (u64), and the xxh3 of all before that (u64). Of files that
+are inputs of the job it has the names and states alone. A segment has its name only once it is
+whole, as far as a kill goes; it is not synced to the disk, so after a power cut the checksum
+decides.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from xxhash import xxh3_64, xxh3_64_intdigest
 
-from millstream.format import Arrays, Blobs, Part, Schema
+from millstream.format import Arrays, Blobs, FileSpan, Part, Schema, Source, Tokens
 from millstream.store.local import map_file, storage_errors
 
 _END = struct.Struct("<QQ")
@@ -53,7 +56,14 @@ class Segment:
     def nbytes(self) -> int:
         """The bytes of all rows."""
         arrays = sum(len(values.data) for part in self.parts for values in part.arrays.values())
-        return arrays + sum(len(part.blobs.data) for part in self.parts if part.blobs)
+        arrays += sum(len(values.data) for part in self.parts for values in part.tokens.values())
+        return arrays + sum(int(part.blobs.sizes.sum()) for part in self.parts if part.blobs)
+
+    @property
+    def held(self) -> int:
+        """Those of them that lie in the segment."""
+        files = [file for part in self.parts if part.blobs for file in part.blobs.files]
+        return self.nbytes - sum(file.source.size for file in files)
 
 
 class SegmentWriter:
@@ -86,8 +96,18 @@ class SegmentWriter:
             "sizes": self._put(part.blobs.sizes),
             "sums": self._put(part.blobs.sums),
             "data": self._put(part.blobs.data),
+            "files": [_from_span(file) for file in part.blobs.files],
         }
-        self._parts.append({"rows": part.rows, "arrays": arrays, "blobs": blobs})
+        tokens = {
+            str(field): {
+                "dtype": some.dtype,
+                "counts": self._put(some.counts),
+                "joins": self._put(some.joins),
+                "data": self._put(some.data),
+            }
+            for field, some in part.tokens.items()
+        }
+        self._parts.append({"rows": part.rows, "arrays": arrays, "blobs": blobs, "tokens": tokens})
 
     def _put(self, array: np.ndarray[Any, Any]) -> tuple[int, int]:
         padding = bytes(-self._at % 8)
@@ -105,7 +125,7 @@ class SegmentWriter:
     def finish(self, skipped: Sequence[Skipped], first_input: int | None) -> None:
         """Writes the index and gives the file its name."""
         index = {
-            "schema": None if self._schema is None else self._schema.to_json(),
+            "schema": None if self._schema is None else json.dumps(self._schema.to_json()),
             "parts": self._parts,
             "skipped": [asdict(some) for some in skipped],
             "first_input": first_input,
@@ -137,12 +157,18 @@ def read_segment(path: Path) -> Segment:
     end = len(content) - _END.size
     length, _ = _END.unpack(content[end:])
     index = json.loads(bytes(content[end - length : end]))
-    schema = index["schema"] and Schema.from_json(index["schema"])
+    schema = index["schema"] and _schema(index["schema"])
     return Segment(
         parts=tuple(_part(content, schema, part) for part in index["parts"]),
         skipped=tuple(Skipped(**some) for some in index["skipped"]),
         first_input=index["first_input"],
     )
+
+
+@lru_cache(maxsize=8)
+def _schema(text: str) -> Schema:
+    """One for all segments of a job, which have the same."""
+    return Schema.from_json(json.loads(text))
 
 
 def _part(content: memoryview, schema: Schema, value: dict[str, Any]) -> Part:
@@ -162,5 +188,25 @@ def _part(content: memoryview, schema: Schema, value: dict[str, Any]) -> Part:
         sizes=get(value["blobs"]["sizes"], "i8"),
         sums=get(value["blobs"]["sums"], "u8"),
         data=get(value["blobs"]["data"], "u1"),
+        files=tuple(map(_to_span, value["blobs"]["files"])),
     )
-    return Part(schema=schema, rows=value["rows"], arrays=arrays, blobs=blobs)
+    tokens = {
+        int(field): Tokens(
+            dtype=some["dtype"],
+            counts=get(some["counts"], "i8"),
+            joins=get(some["joins"], "?"),
+            data=get(some["data"], "u1"),
+        )
+        for field, some in value["tokens"].items()
+    }
+    return Part(schema=schema, rows=value["rows"], arrays=arrays, blobs=blobs, tokens=tokens)
+
+
+def _from_span(file: FileSpan) -> list[Any]:
+    source = file.source
+    return [file.row, file.at, os.fsencode(source.path).hex(), source.size, source.mtime_ns]
+
+
+def _to_span(value: list[Any]) -> FileSpan:
+    row, at, path, size, mtime_ns = value
+    return FileSpan(row=row, at=at, source=Source(os.fsdecode(bytes.fromhex(path)), size, mtime_ns))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-# Enough tasks to keep hundreds of workers evenly busy, few enough that handing them out and
-# recording them costs nothing beside the work.
-MAX_TASKS = 1_024
+# Enough tasks to keep a hundred workers evenly busy, few enough that handing them out and recording
+# them, most of a millisecond each, costs little beside quick work.
+MAX_TASKS = 512
 MAX_INPUTS = 4_096
 
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from millstream.errors import FunctionError, MillstreamError, SampleError
-from millstream.format import Codec, Encoder, Identity, assemble, builtin
+from millstream.format import Identity, assemble, builtin
+from millstream.writing.cuts import Limits
 from millstream.writing.fetch import InputFetcher, NotFetched
+from millstream.writing.gather import Room, gather
 from millstream.writing.placed import ChunkPlace, ChunkRecord, Placed
+from millstream.writing.rows import Raised, Rows, SampleRows
 from millstream.writing.segment import SegmentWriter, Skipped, read_segment
+from millstream.writing.token_rows import TokenRows
 from millstream.writing.urls import short
-
-# The rows of a task are written down whenever they hold this much memory.
-PART_BYTES = 16_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,10 @@ class AssembleTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """The callable that travels to every worker."""
+    """The callable that travels to every worker.
+
+    tokens: what a chunk may hold, if samples are documents of tokens; None for samples of any kind.
+    """
 
     fn: Callable[[Any], Any]
     chunks: ChunkPlace
@@ -53,6 +57,9 @@ class Work:
     temporary: Path
     skip_errors: bool
     allow_pickle: bool
+    batched: bool
+    room: Room
+    tokens: Limits | None = None
 
     def __call__(self, task: EncodeTask | AssembleTask) -> Placed | None:
         if isinstance(task, AssembleTask):
@@ -64,29 +71,30 @@ class Work:
         temporary = self.temporary / f"{task.segment.name}.{os.getpid()}"
         fetched = self.fetcher.open(task.inputs, self.temporary)
         with SegmentWriter(temporary, task.segment) as writer, fetched as inputs:
-            rows = _Rows(builtin(allow_pickle=self.allow_pickle), writer)
+            rows = self._rows(writer)
             skipped: list[Skipped] = []
             for index, value in enumerate(task.inputs, task.start):
-                before = rows.count
                 try:
-                    with inputs.take() as local:
-                        for sample in _samples(self.fn, local):
-                            rows.add(sample, index)
+                    rows.add_results(self.fn, next(inputs), value, index)
                 except (Raised, NotFetched) as error:
                     if not self.skip_errors:
                         raise input_error(error, index, value) from error.cause
-                    kept = rows.count - before
-                    skipped.append(Skipped(input=index, error=str(error), kept=kept))
+                    skipped.append(Skipped(input=index, error=str(error), kept=error.kept))
                 except SampleError as error:
                     place = f"the sample from input {index} ({short(value)})"
                     raise SampleError(f"{place}: {error}") from None
             rows.flush()
             writer.finish(skipped, rows.first_input)
 
+    def _rows(self, writer: SegmentWriter) -> Rows:
+        if self.tokens is not None:
+            return TokenRows(self.tokens, writer)
+        return SampleRows(builtin(allow_pickle=self.allow_pickle), writer, batched=self.batched)
+
     def _assemble(self, task: AssembleTask) -> Placed:
         segments = {path: read_segment(path) for path in {piece[0] for piece in task.pieces}}
         parts = [segments[p].parts[part].slice(a, b) for p, part, a, b in task.pieces]
-        chunk = assemble(parts, task.identity)
+        chunk = assemble(gather(parts, self.room, self.temporary), task.identity)
         shapes = {column.field: column.shape for column in chunk.layout.columns}
         record = ChunkRecord(
             digest=chunk.digest().hex(),
@@ -94,63 +102,13 @@ class Work:
             rows=chunk.layout.rows,
             lead=chunk.layout.lead(),
             shapes=tuple(map(shapes.get, range(len(chunk.layout.schema.fields)))),
+            tokens=chunk.layout.count_tokens(),
         )
         placed = Placed(chunk=record, start=task.start, stop=task.stop, skipped=task.skipped)
         # Here, where workers wait for the disk or the network side by side.
         self.chunks.put(record.digest, chunk.pieces)
         self.chunks.record(task.identity.sequence, placed.to_bytes())
         return placed
-
-
-class _Rows:
-    """The samples of one task on their way into its segment."""
-
-    def __init__(self, codecs: Sequence[Codec], writer: SegmentWriter) -> None:
-        self._codecs, self._writer = codecs, writer
-        self._encoder: Encoder | None = None
-        self.first_input: int | None = None
-        self.count = 0
-
-    def add(self, sample: Any, index: int) -> None:
-        if self._encoder is None:
-            self._encoder = Encoder(sample, self._codecs)
-            self.first_input = index
-        self._encoder.add(sample)
-        self.count += 1
-        if self._encoder.nbytes >= PART_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        if self._encoder is not None and (part := self._encoder.take()) is not None:
-            self._writer.add(part)
-
-
-class Raised(Exception):
-    """The user's function raised `cause`."""
-
-    def __init__(self, cause: Exception) -> None:
-        super().__init__(f"{type(cause).__name__}: {cause}")
-        self.cause = cause
-
-
-def _samples(fn: Callable[[Any], Any], value: Any) -> Iterator[Any]:
-    """What the function gives for one input: one sample, those of an iterator, or none for None."""
-    try:
-        result = fn(value)
-    except Exception as error:
-        raise Raised(error) from error
-    if not isinstance(result, Iterator):
-        if result is not None:
-            yield result
-        return
-    while True:
-        try:
-            sample = next(result)
-        except StopIteration:
-            return
-        except Exception as error:
-            raise Raised(error) from error
-        yield sample
 
 
 def input_error(error: Raised | NotFetched, index: int, value: Any) -> MillstreamError:

@@ -12,13 +12,13 @@ from millstream.format.codecs.codec import (
     ArrayCodec,
     BlobCodec,
     Codec,
-    ScalarCodec,
     Shape,
-    ShapedCodec,
+    Source,
 )
+from millstream.format.codecs.files import File, Image, Jpeg
 from millstream.format.codecs.image_file import ImageFile
 from millstream.format.codecs.json import Json, JsonCodec
-from millstream.format.codecs.numbers import Boolean, Integer, Real
+from millstream.format.codecs.numbers import Boolean, Integer, Number, Real
 from millstream.format.codecs.pickled import Pickled
 from millstream.format.codecs.pixels import Pixels
 from millstream.format.codecs.tensor import Tensor
@@ -54,18 +54,21 @@ __all__ = [
     "BlobCodec",
     "Boolean",
     "Codec",
+    "File",
+    "Image",
     "ImageFile",
     "Integer",
+    "Jpeg",
     "Json",
     "JsonCodec",
     "NdArray",
+    "Number",
     "NumpyScalar",
     "Pickled",
     "Pixels",
     "Real",
-    "ScalarCodec",
     "Shape",
-    "ShapedCodec",
+    "Source",
     "Tensor",
     "Text",
     "builtin",

@@ -1,19 +1,21 @@
-"""Image files kept as their original bytes: JPEG, PNG and TIFF, as opened by Pillow.
+"""Image files kept as their original bytes: JPEG, PNG and TIFF, as opened by Pillow or by name.
 
-A sample holds `PIL.Image.open(path)`; the dataset holds the file's bytes, never encoded
-again. An image that was changed after it was opened (`thumbnail`, `draft`, a drawing) no
+A sample holds `PIL.Image.open(path)`, `Image` or `Jpeg`; the dataset holds the file's bytes, never
+encoded again. An image that was changed after it was opened (`thumbnail`, `draft`, a drawing) no
 longer is its file: it is stored as pixels, losslessly.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from millstream.errors import CorruptData
-from millstream.format.codecs.codec import BlobCodec
+from millstream.format.codecs.codec import BlobCodec, Source
+from millstream.format.codecs.files import Image, file_bytes, source_of
 from millstream.format.codecs.pixels import pillow, same_pixels
 
 
@@ -25,6 +27,8 @@ class ImageFile(BlobCodec):
         self.container = container
 
     def describe(self, value: Any) -> str | None:
+        if isinstance(value, Image):
+            return "" if value.container == self.container else None
         return "" if self._is_ours(value) and _is_unchanged(value) else None
 
     def _is_ours(self, value: Any) -> bool:
@@ -35,16 +39,27 @@ class ImageFile(BlobCodec):
         named = "JPEG" if value.format == "MPO" else value.format
         return bool(named == self.container)
 
+    def source(self, value: Any) -> Source | None:
+        return value.source if isinstance(value, Image) else _opened(value)
+
     def encode(self, value: Any) -> bytes:
-        return _file_bytes(value)
+        if not isinstance(value, Image):
+            return _file_bytes(value)
+        return file_bytes(value.source) if value.source is not None else value.bytes or b""
 
     def decode(self, payload: memoryview) -> Any:
         """A PIL image, opened as this format only; its pixels are decoded at first use."""
-        image = pillow()
-        try:
-            return image.open(io.BytesIO(payload), formats=(self.container,))
-        except (OSError, ValueError, SyntaxError, image.DecompressionBombError) as error:
-            raise CorruptData(f"not a readable {self.container} image: {error}") from None
+        return open_image(payload, (self.container,))
+
+
+def open_image(payload: memoryview, containers: tuple[str, ...]) -> Any:
+    """A PIL image, opened as one of these formats only, as Pillow calls them; or CorruptData."""
+    image = pillow()
+    try:
+        return image.open(io.BytesIO(payload), formats=containers)
+    except (OSError, ValueError, SyntaxError, image.DecompressionBombError) as error:
+        names = " or ".join(containers)
+        raise CorruptData(f"not a readable {names} image: {error}") from None
 
 
 def _is_unchanged(value: Any) -> bool:
@@ -55,6 +70,17 @@ def _is_unchanged(value: Any) -> bool:
     except OSError:
         return False
     return same_pixels(original, value)
+
+
+def _opened(value: Any) -> Source | None:
+    """The file that an image of Pillow was opened from by its path."""
+    if not isinstance(value.filename, str) or not value.filename:
+        return None
+    try:
+        at = value.filename if value.fp is None else value.fp.fileno()
+        return source_of(value.filename, os.stat(at))  # noqa: PTH116 - an open file has no path
+    except (OSError, AttributeError):  # it is no file, or is gone
+        return None
 
 
 def _file_bytes(value: Any) -> bytes:

@@ -39,6 +39,9 @@ class JsonCodec(BlobCodec):
     def describe(self, value: Any) -> str | None:
         return "" if type(value) is Json else None
 
+    def alike(self, example: Any) -> None:
+        return None
+
     def encode(self, value: Json) -> bytes:
         try:
             text = json.dumps(_to_json(value.value), separators=(",", ":"), ensure_ascii=False)

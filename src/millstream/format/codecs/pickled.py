@@ -16,6 +16,9 @@ class Pickled(BlobCodec):
     def describe(self, value: Any) -> str | None:
         return ""
 
+    def alike(self, example: Any) -> None:
+        return None
+
     def encode(self, value: Any) -> bytes:
         return pickle.dumps(value, protocol=5)
 

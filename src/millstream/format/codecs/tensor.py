@@ -8,7 +8,7 @@ import numpy as np
 
 from millstream import interop
 from millstream.errors import CorruptData
-from millstream.format.codecs.codec import Array, Shape, ShapedCodec
+from millstream.format.codecs.codec import Array, ArrayCodec, Shape
 
 # torch's dtype names beside the numpy dtype of the same width that carries their bits.
 STORED_AS = {
@@ -32,7 +32,7 @@ STORED_AS = {
 }
 
 
-class Tensor(ShapedCodec):
+class Tensor(ArrayCodec):
     """A dense torch.Tensor of any shape, taken to the CPU; it comes back without gradients."""
 
     kind = "tensor"
@@ -50,6 +50,11 @@ class Tensor(ShapedCodec):
     def encode(self, value: Any, dtype: str) -> tuple[Shape, bytes]:
         bits = interop.torch().bits(value, self.storage(dtype))
         return bits.shape, bits.tobytes()
+
+    def block(self, values: Any, dtype: str) -> Array | None:
+        if self.describe(values) != dtype or not values.ndim:
+            return None
+        return interop.torch().bits(values, self.storage(dtype))
 
     def values(self, column: Array, dtype: str) -> list[Any]:
         torch = interop.torch()

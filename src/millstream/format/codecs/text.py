@@ -16,6 +16,9 @@ class Text(BlobCodec):
     def describe(self, value: Any) -> str | None:
         return "" if type(value) is str else None
 
+    def alike(self, example: Any) -> None:
+        return None
+
     def encode(self, value: str) -> bytes:
         try:
             return value.encode()

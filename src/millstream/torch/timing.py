@@ -1,0 +1,124 @@
+"""Where the time of batches goes: summed up, and as a trace that a browser shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from millstream.reading.stats import LoaderStats, ReadStats, Stages
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """A batch that a trainer asked for and got, and when its worker was at its stages."""
+
+    step: int
+    worker: int
+    asked: float
+    got: float
+    stages: Stages
+
+
+@dataclass(slots=True)
+class Clock:
+    """Adds up over batches; times in seconds, as in `LoaderStats`."""
+
+    batches: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+    handed_over: float = 0.0
+    fetch: float = 0.0
+    read: float = 0.0
+    decode: float = 0.0
+    collate: float = 0.0
+    idle: float = 0.0
+
+    def add(self, stages: Stages, asked: float, got: float, since: float) -> None:
+        """A batch was handed out. since: when the one before was, or the epoch began."""
+        self.batches += 1
+        self.seconds += got - since
+        self.waited += got - asked
+        self.handed_over += got - max(asked, min(stages.made, got))
+        self.fetch += stages.network
+        self.read += stages.read - stages.begun - stages.network
+        self.decode += stages.decoded - stages.read
+        self.collate += stages.made - stages.decoded
+        self.idle += stages.begun - stages.free
+
+    def stats(self, read: ReadStats) -> LoaderStats:
+        """These sums, and what reading has cost."""
+        spent = LoaderStats(
+            batches=self.batches,
+            seconds=self.seconds,
+            waited_seconds=self.waited,
+            handed_over_seconds=self.handed_over,
+            fetch_seconds=self.fetch,
+            read_seconds=self.read,
+            decode_seconds=self.decode,
+            collate_seconds=self.collate,
+            idle_seconds=self.idle,
+        )
+        return spent + read
+
+
+class Trace:
+    """Writes `result.json`, of so many batches after some, for Perfetto or chrome://tracing.
+
+    It is written when the last of them was handed out, or the epoch is over, and once.
+    """
+
+    def __init__(self, folder: Path, skip: int, count: int) -> None:
+        self.path = folder / "result.json"
+        self._skip, self._count = skip, count
+        self._seen: list[Handed] = []
+        self._written = False
+
+    def add(self, handed: Handed) -> None:
+        """A batch was handed out."""
+        if self._skip:
+            self._skip -= 1
+        elif not self._written:
+            self._seen.append(handed)
+            if len(self._seen) == self._count:
+                self.write()
+
+    def write(self) -> None:
+        """Writes what was seen, if anything was and nothing is written yet."""
+        if self._seen and not self._written:
+            self._written = True
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.write_text(json.dumps({"traceEvents": list(_events(self._seen))}))
+
+
+def _events(seen: list[Handed]) -> Iterator[dict[str, Any]]:
+    """Events of the trace format: times in microseconds, thread 0 is the trainer."""
+    start = min(min(handed.stages.begun, handed.asked) for handed in seen)
+    names = {0: "trainer", **{h.worker + 1: f"worker {h.worker}" for h in seen}}
+    for thread, name in sorted(names.items()):
+        yield {"ph": "M", "pid": 0, "tid": thread, "name": "thread_name", "args": {"name": name}}
+    for handed in seen:
+        for thread, name, begin, end in _spans(handed):
+            if end > begin:
+                yield {
+                    "ph": "X",
+                    "pid": 0,
+                    "tid": thread,
+                    "name": name,
+                    "ts": (begin - start) * 1e6,
+                    "dur": (end - begin) * 1e6,
+                    "args": {"step": handed.step},
+                }
+
+
+def _spans(handed: Handed) -> Iterator[tuple[int, str, float, float]]:
+    at, worker = handed.stages, handed.worker + 1
+    yield worker, "fetch", at.begun, at.begun + at.network
+    yield worker, "read", at.begun + at.network, at.read
+    yield worker, "decode", at.read, at.decoded
+    yield worker, "collate", at.decoded, at.made
+    ready = max(handed.asked, min(at.made, handed.got))
+    yield 0, "wait", handed.asked, ready
+    yield 0, "hand-over", ready, handed.got
