@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from documents import of_lengths, write
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import millstream as ms
@@ -181,3 +182,52 @@ def test_what_makes_no_sense_is_refused(
 def test_only_a_streaming_dataset_can_be_split() -> None:
     with pytest.raises(UsageError, match="a list cannot be split"):
         ms.train_test_split([1, 2, 3], [0.5, 0.5])  # type: ignore[type-var]
+
+
+# Blocks of tokens ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tokens 0 to 999, in documents and chunks of any length."""
+    lengths = np.random.default_rng(5).multinomial(1_000, [1 / 30] * 30)
+    return write(
+        tmp_path_factory.mktemp("tokens") / "d", of_lengths(lengths.tolist()), chunk_size=90
+    )
+
+
+@given(weights, st.integers(1, 30), ways, st.booleans())
+def test_of_tokens_the_blocks_are_dealt_out(
+    tokens: Path, some: list[int], size: int, by: Any, shuffle: bool
+) -> None:
+    loader = ms.TokensLoader(block_size=size)
+    dataset = ms.StreamingDataset(tokens, item_loader=loader, shuffle=shuffle)
+    splits = [weight / sum(some) for weight in some]
+    assume(min(splits) * len(dataset) >= 1)
+    parts = ms.train_test_split(dataset, splits, by=by)
+    for part, fraction in zip(parts, splits, strict=True):
+        assert abs(len(part) - fraction * len(dataset)) < 1
+    found = sorted((block.tolist() for part in parts for block in part), key=min)
+    assert found == [list(range(n, n + size)) for n in range(0, 1_000 - size + 1, size)]
+
+
+def test_a_part_of_tokens_streams_and_resumes_with_its_block_size(tokens: Path) -> None:
+    def loader(size: int, number: int, batch_size: int) -> Any:
+        dataset = ms.StreamingDataset(
+            tokens, item_loader=ms.TokensLoader(block_size=size), shuffle=True
+        )
+        part = ms.train_test_split(dataset, splits=[0.5, 0.5])[number]
+        return ms.StreamingDataLoader(part, batch_size=batch_size, num_workers=0)
+
+    batches = iter(begun := loader(20, 0, 3))
+    found = [next(batches) for _ in range(4)]
+    state = begun.state_dict()
+    rest = loader(20, 0, 5)
+    rest.load_state_dict(state)
+    found += rest
+    other = list(loader(20, 1, 25))
+    assert sorted(np.concatenate([*found, *other]).ravel().tolist()) == list(range(1_000))
+    assert rest.coverage().exact
+    for wrong, said in (((20, 1), "the selected rows"), ((25, 0), "block")):
+        with pytest.raises(StateMismatch, match=said):
+            loader(*wrong, 3).load_state_dict(state)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from datasets import make, write
+from documents import of_lengths
+from documents import write as write_documents
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,6 +108,38 @@ def test_a_dataset_gives_its_samples(tmp_path: Path, workers: int) -> None:
         lambda some: [s["id"] for s in some], dataset, tmp_path / "g", batch_size=2, chunk_size=7
     )
     assert pairs == [[i, i + 1] for i in range(1, 60, 2)]
+
+
+def test_a_dataset_of_tokens_gives_its_blocks(tmp_path: Path) -> None:
+    folder = write_documents(tmp_path / "d", of_lengths([5, 0, 13]))
+    seven, eight = (
+        ms.StreamingDataset(folder, item_loader=ms.TokensLoader(block_size=size)) for size in (7, 8)
+    )
+    assert optimize(list, seven, tmp_path / "e") == [list(range(7)), list(range(7, 14))]
+    loader = ms.StreamingDataLoader(seven, batch_size=2)
+    assert optimize(len, loader, tmp_path / "f") == [2]
+    # Of another size there may be as many, and they are other inputs.
+    assert len(eight) == len(seven)
+    with pytest.raises(errors.OutputNotEmpty):
+        optimize(list, eight, tmp_path / "e")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_columns_of_batches_are_appended(tmp_path: Path, workers: int) -> None:
+    def squares(numbers: list[int]) -> Any:
+        return {"id": np.array(numbers), "square": [n * n for n in numbers]}
+
+    options = {"batch_size": 7, "batched": True, "chunk_size": 10, "num_workers": workers}
+    optimize(squares, range(20), tmp_path / "d", **options)
+    found = optimize(squares, range(20, 45), tmp_path / "d", mode="append", **options)
+    assert [(sample["id"], sample["square"]) for sample in found] == [(i, i * i) for i in range(45)]
+    # One by one they are the same rows.
+    report = ms.optimize(
+        lambda n: {"id": np.int64(n), "square": n * n}, range(45), tmp_path / "e",
+        chunk_size=10, mode="overwrite", num_workers=0, verbose=False,
+    )  # fmt: skip
+    assert report.samples == 45
+    assert list(ms.StreamingDataset(tmp_path / "e")) == found
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -78,4 +78,5 @@ def batches_as_inputs(
 def _rows(dataset: StreamingDataset) -> str:
     stream = stream_of(dataset)
     names = [field.name for field in stream.source.fields]
-    return f"{stream.version_digest} {stream.selection.digest()} {dataset.seed} {names}"
+    rows = f"{stream.version_digest} {stream.selection.digest()} {stream.source.block_size}"
+    return f"{rows} {dataset.seed} {names}"

@@ -131,7 +131,7 @@ def follow(store: WritableStore, parent: Version, made: Manifest, mode: Mode) ->
     """The next version; raises SampleError if rows would be appended that are of other types."""
     schema, chunks = made.schema, made.chunks
     if mode == "append":
-        if error := unlike(store, parent, schema):
+        if error := unlike(store, parent, schema, has_tokens=made.tokens is not None):
             raise error
         schema = common_schema([parent.manifest.schema, schema])
         chunks = ChunkTable.joined([parent.manifest.chunks, chunks])
@@ -144,14 +144,30 @@ def follow(store: WritableStore, parent: Version, made: Manifest, mode: Mode) ->
     )
 
 
-def unlike(store: WritableStore, parent: Version, schema: Schema) -> SampleError | None:
+def unlike(
+    store: WritableStore, parent: Version, schema: Schema, *, has_tokens: bool
+) -> SampleError | None:
     """Why rows of a schema cannot be appended to a version; None if they can."""
+    if error := mixed(store, parent, has_tokens=has_tokens):
+        return error
     found = schema_difference(parent.manifest.schema, schema)
     if found is None:
         return None
     return SampleError(
         f"the field {found.name!r} is {found.got}, in version {parent.manifest.version} of {store} "
         f"{found.expected}; what is appended must have the same structure and types"
+    )
+
+
+def mixed(store: WritableStore, parent: Version, *, has_tokens: bool) -> SampleError | None:
+    """Why rows that are documents of tokens, or are not, cannot be appended; None if they can."""
+    if (parent.manifest.tokens is not None) == has_tokens:
+        return None
+    kinds = "samples of another kind", "documents of tokens"
+    return SampleError(
+        f"version {parent.manifest.version} of {store} holds {kinds[not has_tokens]}, what is "
+        f"appended is {kinds[has_tokens]}; pass item_loader=TokensLoader() just for datasets that "
+        "were written with it"
     )
 
 

@@ -37,6 +37,11 @@ class VersionJob:
         seen = None if key.mode is None else newest_version(store)
         return VersionJob(store=store, key=key, workers=workers, seen=seen, began=time.monotonic())
 
+    @property
+    def appends_to(self) -> Version | None:
+        """The version whose rows come first, as far as one knows; None if there are none."""
+        return self.seen if self.key.mode == "append" else None
+
     def open(self, *, take_over: bool) -> JobFolder:
         """The folder of the job, as a context manager."""
         place = job_place(self.store, job_folder(self.key), take_over=take_over)

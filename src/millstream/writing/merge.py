@@ -124,6 +124,13 @@ def _options(
 
 def _check_schemas(sources: Sequence[_Source]) -> None:
     first = sources[0]
+    with_tokens = [source for source in sources if source.manifest.tokens is not None]
+    without = [source for source in sources if source.manifest.tokens is None]
+    if with_tokens and without:
+        raise SampleError(
+            f"{with_tokens[0]} holds documents of tokens, {without[0]} samples of another kind; "
+            "merge datasets that were all written with item_loader=TokensLoader(), or all without"
+        )
     for other in sources[1:]:
         found = schema_difference(first.manifest.schema, other.manifest.schema)
         if found is not None:
@@ -135,8 +142,12 @@ def _check_schemas(sources: Sequence[_Source]) -> None:
 
 def _key(sources: Sequence[_Source], mode: Mode | None) -> JobKey:
     """A merge is the same if it is of the same versions of the same places, in this order."""
-    settings = [shaping(source.manifest.settings) for source in sources]
-    shared = settings[0] if all(some == settings[0] for some in settings) else shaping({})
+    first, *others = [shaping(source.manifest.settings) for source in sources]
+    shared = {
+        name: value
+        for name, value in first.items()
+        if all((name, value) in some.items() for some in others)
+    }
     return JobKey(
         inputs=inputs_key([f"{source}, {source.version.digest}" for source in sources]),
         function=FunctionKey(name="millstream.merge_datasets", parts={}),
@@ -160,7 +171,10 @@ def _merge(
         settings=shaping(key.settings),
     )
     job = VersionJob.begin(store, key, 0)
-    if key.mode == "append" and job.seen and (error := unlike(store, job.seen, made.schema)):
+    has_tokens = made.tokens is not None
+    if (old := job.appends_to) and (
+        error := unlike(store, old, made.schema, has_tokens=has_tokens)
+    ):
         raise error
     with job.open(take_over=take_over) as folder:
         _copy_missing(sources, made, output_dir, folder, options, verbose)

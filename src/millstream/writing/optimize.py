@@ -15,7 +15,7 @@ from millstream.store import Store, open_store, service_of
 from millstream.tokens import TokensLoader
 from millstream.units import parse_size
 from millstream.versions import Version
-from millstream.writing.commit import build_manifest, shaping, unlike
+from millstream.writing.commit import build_manifest, mixed, shaping, unlike
 from millstream.writing.cuts import MAX_TOKENS, Limits
 from millstream.writing.fetch import InputFetcher
 from millstream.writing.finish import VersionJob, finished
@@ -200,8 +200,13 @@ class _Job:
     def run(self) -> Report:
         """Does what is missing, publishes, and tidies up."""
         job = VersionJob.begin(self.store, self.key, self.workers)
+        # Before any work: the first samples may take hours.
+        if (old := job.appends_to) and (
+            error := mixed(self.store, old, has_tokens=self._has_tokens)
+        ):
+            raise error
         with job.open(take_over=self.take_over) as folder:
-            schema, chunks, skipped = self._work(folder, job.seen)
+            schema, chunks, skipped = self._work(folder, job.appends_to)
             if schema is None:
                 folder.remove()
                 count = len(self.prepared.inputs)
@@ -213,7 +218,7 @@ class _Job:
             return job.finish(folder, made, skipped)
 
     def _work(
-        self, folder: JobFolder, seen: Version | None
+        self, folder: JobFolder, old: Version | None
     ) -> tuple[Schema | None, list[ChunkRecord], tuple[Skipped, ...]]:
         """Does what is missing: the schema (None without rows), the chunks, what was skipped."""
         work = Work(
@@ -223,7 +228,7 @@ class _Job:
             temporary=folder.scratch.temporary,
             skip_errors=self.key.settings["on_error"] == "skip",
             allow_pickle=self.key.settings["allow_pickle"],
-            tokens=self.limits if "item_loader" in self.key.settings else None,
+            tokens=self.limits if self._has_tokens else None,
             batched=self.key.settings["batched"],
             room=Room(),
         )
@@ -236,14 +241,19 @@ class _Job:
                 weights=self.prepared.weights,
                 digest=digest,
                 progress=bar,
-                unlike=partial(self._unlike, seen),
+                unlike=partial(self._unlike, old),
             )
             schema, chunks = run.run(self._executor(), work)
         return schema, chunks, run.skipped()
 
-    def _unlike(self, seen: Version | None, schema: Schema) -> SampleError | None:
-        appends = self.key.mode == "append"
-        return unlike(self.store, seen, schema) if appends and seen is not None else None
+    @property
+    def _has_tokens(self) -> bool:
+        return "item_loader" in self.key.settings
+
+    def _unlike(self, old: Version | None, schema: Schema) -> SampleError | None:
+        if old is None:
+            return None
+        return unlike(self.store, old, schema, has_tokens=self._has_tokens)
 
     def _executor(self) -> Executor:
         return Processes(self.workers) if self.workers else Inline()
