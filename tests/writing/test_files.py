@@ -142,6 +142,7 @@ def test_of_a_list_of_inputs_each_file_is_one(
 ) -> None:
     def fn(some: list[str]) -> Any:
         for path in some:
+            assert type(path) is str
             yield ms.File(path)
 
     write(tmp_path / "a", fn, paths[:10], batch_size=4)
