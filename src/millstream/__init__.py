@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from millstream.format.codecs.files import File, Image, Jpeg
     from millstream.format.codecs.json import Json
+    from millstream.reading.combined import CombinedStreamingDataset
     from millstream.reading.dataset import StreamingDataset
     from millstream.reading.jpeg import JpegDecode
+    from millstream.reading.parallel import ParallelStreamingDataset
     from millstream.reading.split import train_test_split
     from millstream.store.walk import walk
     from millstream.tokens import TokensLoader
@@ -25,11 +27,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "CombinedStreamingDataset",
     "File",
     "Image",
     "Jpeg",
     "JpegDecode",
     "Json",
+    "ParallelStreamingDataset",
     "StreamingDataLoader",
     "StreamingDataset",
     "TokensLoader",
@@ -41,11 +45,13 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CombinedStreamingDataset": "millstream.reading.combined",
     "File": "millstream.format.codecs.files",
     "Image": "millstream.format.codecs.files",
     "Jpeg": "millstream.format.codecs.files",
     "JpegDecode": "millstream.reading.jpeg",
     "Json": "millstream.format.codecs.json",
+    "ParallelStreamingDataset": "millstream.reading.parallel",
     "StreamingDataLoader": "millstream.torch.loader",
     "StreamingDataset": "millstream.reading.dataset",
     "TokensLoader": "millstream.tokens",

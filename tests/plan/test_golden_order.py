@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from millstream.plan import (
+    Group,
+    Mixture,
     Order,
     Plan,
     Selection,
@@ -64,6 +66,38 @@ def test_permutations() -> None:
     many = permute(np.arange(4) * 10**8, 10**9, 7)
     assert many.tolist() == [566192777, 585505718, 757441697, 404167477]
     assert shuffled(np.arange(8), 7).tolist() == [2, 0, 4, 6, 1, 7, 5, 3]
+
+
+def test_mixtures() -> None:
+    tree = Group(members=(0, 1), weights=(0.7, 0.3), until_all=False)
+    other = Order(
+        chunk_rows=ROWS, selection=Selection.whole(ROWS), seed=1, shuffle=False, window=1, lanes=3
+    )
+    stratified = Mixture(sources=(ORDER, other), tree=tree, seed=9)
+    assert stratified.epoch(0).rows(np.arange(24)).tolist() == [
+        180, 119, 400, 179, 92, 175, 240, 124, 401, 241, 120, 49,
+        218, 320, 47, 187, 321, 46, 205, 113, 7, 215, 322, 402,
+    ]  # fmt: skip
+    assert stratified.epoch(1).rows(np.arange(300, 312)).tolist() == [
+        76, 158, 431, 73, 150, 61, 84, 165, 432, 82, 154, 64,
+    ]  # fmt: skip
+    assert stratified.settings() == {
+        "seed": 9,
+        "batching_method": "stratified",
+        "lanes": 3,
+        "global_batch": None,
+        "shuffle": [True, False],
+        "windows": [80, 1],
+        "iterate_over_all": False,
+        "weights": [0.7, 0.3],
+        "mixing": "6d85acd3",
+        "datasets": ["4b65d8a7", "25a15adb"],
+    }
+    per_stream = Mixture(sources=(ORDER, other), tree=tree, seed=9, global_batch=4)
+    assert per_stream.epoch(0).rows(np.arange(24)).tolist() == [
+        180, 119, 175, 179, 92, 49, 218, 124, 240, 320, 400, 241,
+        47, 187, 120, 46, 205, 113, 7, 215, 122, 23, 190, 90,
+    ]  # fmt: skip
 
 
 def test_splits() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from shapes import chunk_rows, orders, read_by, whole_order
 
 from millstream.errors import RowOutOfRange, UsageError
-from millstream.plan import Coverage, Order, Plan, When
+from millstream.plan import Coverage, Order, Plan, StepRows, When
 
 batch_sizes = st.integers(1, 7)
 some_ranks = st.integers(1, 6) | st.just(300)  # often more ranks than rows
@@ -219,3 +219,19 @@ def test_steps_and_ranks_outside_are_refused() -> None:
     for row in (-1, 10):
         with pytest.raises(RowOutOfRange):
             plan.when(row)
+
+
+@given(orders(), batch_sizes, st.integers(1, 4), st.integers(1, 4), st.data())
+def test_rows_of_many_steps_at_a_time_are_those_of_each(
+    order: Order, batch: int, ranks: int, workers: int, data: st.DataObject
+) -> None:
+    start = data.draw(st.integers(0, order.length))
+    plan = Plan(epoch=order.epoch(2), batch_size=batch, ranks=ranks, drop_last=False, start=start)
+    rank = data.draw(st.integers(0, ranks - 1))
+    rows_of, turn = StepRows(plan, rank, workers), 1
+    step = data.draw(st.integers(0, 3))
+    while step < plan.steps:
+        turn = data.draw(st.sampled_from([turn, turn, 1, 3]))
+        for some in range(step, min(step + turn, plan.steps)):
+            assert np.array_equal(rows_of(some, turn), plan.batch(some, rank))
+        step += turn * workers

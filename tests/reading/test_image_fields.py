@@ -144,10 +144,9 @@ def test_shapes_and_types(folder: Path) -> None:
             ms.StreamingDataset(folder, decode={field: RANDOM})
 
 
-def rows_of(dataset: ms.StreamingDataset, count: int) -> tuple[StoredRows, Any]:
-    stream = stream_of(dataset)
-    rows = np.arange(count)
-    return stream.source.read(rows), stream.keys_of(rows)
+def rows_of(dataset: ms.StreamingDataset, count: int) -> StoredRows:
+    stream, rows = stream_of(dataset), np.arange(count)
+    return stream.read(stream.order(1).epoch(0), rows, lambda: rows)
 
 
 def test_a_batch_is_decoded_into_the_memory_that_is_given(
@@ -163,12 +162,12 @@ def test_a_batch_is_decoded_into_the_memory_that_is_given(
         given.append(np.full(shape, 7, dtype))
         return given[-1]
 
-    read, keys = rows_of(opened(folder), 12)
-    columns = read.columns(Away(allocate), keys)
+    read = rows_of(opened(folder), 12)
+    columns = read.columns(Away(allocate))
     assert len(decodes) == 12
     assert [array.shape for array in given] == [(12, 3, 20, 24)]
     assert columns[0] is given[0]
-    expected = [sample["image"] for sample in read.samples(keys)]
+    expected = [sample["image"] for sample in read.samples()]
     assert np.array_equal(given[0], np.stack(expected))
 
 

@@ -184,6 +184,16 @@ def test_only_a_streaming_dataset_can_be_split() -> None:
         ms.train_test_split([1, 2, 3], [0.5, 0.5])  # type: ignore[type-var]
 
 
+def test_parts_can_be_mixed(folder: Path) -> None:
+    train, test = ms.train_test_split(ms.StreamingDataset(folder), splits=[0.75, 0.25])
+    mixed = ms.CombinedStreamingDataset([train, test], iterate_over_all=True, seed=3)
+    assert sorted(ids(mixed)) == list(range(ROWS))
+    loader = ms.StreamingDataLoader(mixed, batch_size=8, num_workers=0)
+    found = [row for batch in loader for row in batch["id"].tolist()]
+    assert sorted(found) == list(range(ROWS))
+    assert loader.coverage().exact
+
+
 # Blocks of tokens ----------------------------------------------------------------------------
 
 

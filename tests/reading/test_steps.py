@@ -21,7 +21,7 @@ def test_batches_are_made_without_torch(tmp_path: Path) -> None:
         import millstream as ms
         from millstream.reading.dataset import stream_of
         from millstream.reading.run import Run, Shape
-        from millstream.reading.steps import Maker, Step, WorkerStart
+        from millstream.reading.steps import Maker, Steps, WorkerStart
 
         dataset = ms.StreamingDataset(sys.argv[1])
         shape = Shape(batch_size=8, ranks=1, drop_last=False)
@@ -32,7 +32,7 @@ def test_batches_are_made_without_torch(tmp_path: Path) -> None:
             init_fn=None,
         )
         work = pickle.loads(pickle.dumps(begin))(0)
-        made = work(Step(epoch=0, start=0, number=1), np.empty)
+        (made,) = work(Steps(epoch=0, start=0, first=1), np.empty)
         print(made.batch["id"].array.tolist(), made.batch["text"], len(made.taken))
         print(sorted({"torch", "PIL", "millstream.torch"} & set(sys.modules)))
         """,

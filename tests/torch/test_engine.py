@@ -19,6 +19,7 @@ import millstream as ms
 from millstream import errors
 from millstream.execution import slots
 from millstream.torch import loader as loaders
+from millstream.torch.pace import MOST_STEPS
 
 pytestmark = [
     pytest.mark.timeout(200),
@@ -174,8 +175,8 @@ def test_slots_are_made_once_and_used_again(folder: Path, tmp_path: Path) -> Non
         slots.make_segment = counted
 
     one = loader(folder, 4, num_workers=2, prefetch_factor=3, worker_init_fn=note)
-    assert len(list(one.__iter__())) == COUNT // 4  # all held: a slot each
-    assert len((tmp_path / "made").read_text().split()) >= COUNT // 4
+    assert len(list(one.__iter__())) == COUNT // 4  # all held: a slot for each turn
+    assert len((tmp_path / "made").read_text().split()) >= COUNT // 4 // MOST_STEPS
     (tmp_path / "made").unlink()
     for batch in loader(folder, 4, num_workers=2, prefetch_factor=3, worker_init_fn=note):
         assert is_right(batch)

@@ -159,3 +159,12 @@ def test_a_loader_gives_its_batches(tmp_path: Path, workers: int) -> None:
     assert (report.inputs, report.files) == (4, 4)
     assert found == expected
     assert ms.map(fn, loader, tmp_path / "out", **options).already_done
+
+
+def test_a_loader_of_several_datasets_is_refused(tmp_path: Path) -> None:
+    datasets = [ms.StreamingDataset(write(tmp_path / f"{n}").root) for n in range(2)]
+    loader = ms.StreamingDataLoader(ms.CombinedStreamingDataset(datasets), batch_size=4)
+    said = "inputs is a loader of a CombinedStreamingDataset, expected one of a StreamingDataset"
+    with pytest.raises(errors.UsageError, match=said):
+        optimize(len, loader, tmp_path / "e")
+    assert not (tmp_path / "e").exists()

@@ -16,6 +16,9 @@ _MEANINGS = {
     "selection": "the selected rows (subsample or split)",
     "chunks": "the rows of the dataset's chunks",
     "window": "shuffle_window",
+    "windows": "shuffle_window",
+    "global_batch": "batch_size times ranks, which per_stream plans with,",
+    "datasets": "the datasets' orders",
 }
 
 
@@ -75,10 +78,16 @@ def restore(saved: Mapping[str, Any], settings: Mapping[str, Any], version: str)
 
 def _compare_versions(saved: str, present: str) -> None:
     if saved != present:
+        which, was, now = _narrowed(saved.split("+"), present.split("+"))
         raise StateMismatch(
-            f"the state was saved on version {saved[:16]} of a dataset, this is version "
-            f"{present[:16]}. Open the version of the state with version=, or start anew"
+            f"the state was saved on version {_version(was)} of {which or 'a dataset'}, this is "
+            f"version {_version(now)}. Open the version of the state with version=, or start anew"
         )
+
+
+def _version(digests: str | list[str]) -> str:
+    each = [digests] if isinstance(digests, str) else digests
+    return "+".join(digest[:16] for digest in each)
 
 
 def _compare_settings(saved: Mapping[Any, Any], present: Mapping[str, Any]) -> None:
@@ -87,11 +96,21 @@ def _compare_settings(saved: Mapping[Any, Any], present: Mapping[str, Any]) -> N
     for name in sorted(names, key=lambda name: name in present and name in saved):
         was, now = saved.get(name, "not set"), present.get(name, "not set")
         if type(was) is not type(now) or was != now:
+            which, was, now = _narrowed(was, now)
+            of = f" of {which}" if which else ""
             raise StateMismatch(
-                f"the state was saved with another order: {_MEANINGS.get(name, name)} was "
+                f"the state was saved with another order: {_MEANINGS.get(name, name)}{of} was "
                 f"{_short(was)}, is {_short(now)}. Give the same settings, or start anew without "
                 "the state"
             )
+
+
+def _narrowed(was: Any, now: Any) -> tuple[str, Any, Any]:
+    """Of two lists with an item a dataset: which dataset it is where they differ, and its items."""
+    if isinstance(was, list) and isinstance(now, list) and 1 < len(was) == len(now):
+        number = next(n for n, (a, b) in enumerate(zip(was, now, strict=True)) if a != b)
+        return f"dataset {number}", was[number], now[number]
+    return "", was, now
 
 
 def _short(value: object) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
 from millstream.errors import UsageError
 from millstream.plan.coverage import Coverage
-from millstream.plan.order import Epoch
 from millstream.plan.permute import Ints
+from millstream.plan.protocol import AnyEpoch
 
 COVERAGE_BLOCK = 1 << 16
 # Positions whose rows are found together: the permutation of few takes as long as that of many.
@@ -33,7 +34,7 @@ class Plan:
     start + s * batch_size * R on; start is 0, or where a run resumed.
     """
 
-    epoch: Epoch
+    epoch: AnyEpoch
     batch_size: int
     ranks: int
     drop_last: bool
@@ -112,27 +113,33 @@ class Plan:
 class StepRows:
     """The rows of one rank's steps, found for many steps at a time.
 
-    stride: which steps are asked for: these many on from the one before. Any other may be, and
-    takes longer. Each thread needs one of its own.
+    stride: between how many the steps are divided, in turns of one or more. Any step may be asked
+    for; one that comes in another turn than the ones before takes longer. Each thread needs one
+    of its own.
     """
 
     def __init__(self, plan: Plan, rank: int, stride: int = 1) -> None:
         self._plan, self._rank, self._stride = plan, rank, stride
-        self._steps, self._rows = range(0), np.empty(0, np.int64)
+        self._places: dict[int, int] = {}  # of steps, in the rows
+        self._rows = np.empty(0, np.int64)
 
-    def __call__(self, step: int) -> Ints:
-        """The row numbers of a step, int64, in the order of the batch."""
-        if step not in self._steps:
-            self._find(step)
-        place, size = self._steps.index(step), self._plan.batch_size
+    def __call__(self, step: int, turn: int = 1) -> Ints:
+        """The row numbers of a step, int64, in the order of the batch.
+
+        turn: how many steps are asked for from this one on, before those of others.
+        """
+        if step not in self._places:
+            self._find(step, turn)
+        place, size = self._places[step], self._plan.batch_size
         return self._rows[place * size : (place + 1) * size]  # only the last may have fewer
 
-    def _find(self, step: int) -> None:
-        plan, count = self._plan, max(1, BLOCK_POSITIONS // self._plan.batch_size)
+    def _find(self, step: int, turn: int) -> None:
+        plan, stride = self._plan, turn * self._stride
+        turns = max(1, BLOCK_POSITIONS // (plan.batch_size * turn))
         if self._stride == 1:
-            steps = range(step, min(step + count, plan.steps))
-            positions = plan.positions_of(step, steps.stop, self._rank)
-        else:
-            steps = range(step, plan.steps, self._stride)[:count]
-            positions = np.concatenate([plan.positions(s, self._rank) for s in steps])
-        self._rows, self._steps = plan.epoch.rows(positions), steps
+            turn, turns = turn * turns, 1
+        starts = range(step, plan.steps, stride)[:turns]
+        runs = [range(start, min(start + turn, plan.steps)) for start in starts]
+        positions = [plan.positions_of(run.start, run.stop, self._rank) for run in runs]
+        self._rows = plan.epoch.rows(np.concatenate(positions))
+        self._places = {found: place for place, found in enumerate(chain.from_iterable(runs))}

@@ -2,26 +2,53 @@
 
 from __future__ import annotations
 
-from millstream.plan import Order
-from millstream.reading.source import Source
+from typing import Protocol
+
+from millstream.plan.permute import Ints
+from millstream.reading.source import NeedyEpoch, Source
 
 # It is told about so often a chunk.
 TELLS_A_CHUNK = 8
+
+
+class Needing(Protocol):
+    """An order, as who reads one source of it must know it."""
+
+    @property
+    def length(self) -> int:
+        """The positions of an epoch."""
+
+    @property
+    def chunk_rows(self) -> Ints:
+        """The rows of each chunk of the source."""
+
+    def epoch(self, number: int) -> NeedyEpoch:
+        """One epoch."""
 
 
 class Ahead:
     """Has the chunks fetched that a rank needs from a position of an epoch on, beyond its end too.
 
     Who forgets it in the middle of the epoch ends that. Does nothing where the chunks are near.
+    among: the streams that share the cache's room.
     """
 
     def __init__(
-        self, source: Source, order: Order, epoch: int, start: int, *, rank: int, ranks: int
+        self,
+        source: Source,
+        order: Needing,
+        epoch: int,
+        start: int,
+        *,
+        rank: int,
+        ranks: int,
+        among: int = 1,
     ) -> None:
         self._source, self._length = source, order.length
         self._stride = max(1, order.length // max(1, TELLS_A_CHUNK * len(order.chunk_rows)))
         self._next = start
-        self._following = source.follow([order.epoch(epoch), order.epoch(epoch + 1)], rank, ranks)
+        epochs = order.epoch(epoch), order.epoch(epoch + 1)
+        self._following = source.follow(epochs, rank, ranks, among)
         source.next_up = None  # only now: meanwhile it held what is needed
         self.passed(start)
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from millstream.errors import UsageError
 from millstream.plan import Plan
-from millstream.reading.dataset import StreamingDataset, samples_at, stream_of
+from millstream.reading.dataset import StreamingDataset, stream_of
 from millstream.reading.run import Shape
+from millstream.reading.streamed import samples_at
 
 # The numbers, and what makes the inputs of them.
 Numbered = tuple[Sequence[int], Callable[[Any], Any]]
@@ -53,7 +55,8 @@ class BatchAt:
         if isinstance(step, list):
             return [self(one) for one in step]
         positions = self.plan.positions(step, 0)
-        found = samples_at(self.dataset, 0, positions, self.plan.epoch.rows(positions))
+        epoch = self.plan.epoch
+        found = samples_at(self.dataset, epoch, positions, epoch.rows(positions))
         return self.collate(list(found.samples))
 
 
@@ -63,12 +66,17 @@ def samples_as_inputs(dataset: StreamingDataset) -> Numbered:
 
 
 def batches_as_inputs(
-    dataset: StreamingDataset,
+    dataset: object,
     shape: Shape,
     shuffle: bool | None,
     collate: Callable[[list[Any]], Any],
 ) -> Numbered:
-    """Every batch of the first epoch, by its step."""
+    """Every batch of the first epoch, by its step; UsageError if it is of several datasets."""
+    if not isinstance(dataset, StreamingDataset):
+        raise UsageError(
+            f"inputs is a loader of a {type(dataset).__name__}, expected one of a "
+            "StreamingDataset; give each of the datasets to a call of its own"
+        )
     batches = BatchAt(
         dataset=dataset, rows=_rows(dataset), shape=shape, shuffle=shuffle, collate=collate
     )

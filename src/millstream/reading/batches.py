@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from millstream.plan import CoverageReport, Plan, StepRows
-from millstream.reading.ahead import Ahead
+from millstream.reading.feed import Feed
 from millstream.reading.output import Here
 from millstream.reading.run import Run, Shape
-from millstream.reading.stream import Stream
 
 
 class Batches:
@@ -20,9 +20,9 @@ class Batches:
     with any number of ranks and any batch size, go on from the next sample.
     """
 
-    def __init__(self, stream: Stream, shape: Shape, rank: int) -> None:
-        self._stream, self._source = stream, stream.source
-        self._run = Run(stream, shape, rank)
+    def __init__(self, feed: Feed, shape: Shape, rank: int) -> None:
+        self._feed = feed
+        self._run = Run(feed, shape, rank)
 
     def __iter__(self) -> Iterator[Any]:
         return self._epoch(self._run.start())
@@ -30,12 +30,12 @@ class Batches:
     def _epoch(self, plan: Plan) -> Iterator[Any]:
         rank = self._run.rank
         order, start = self._run.order, plan.start
-        ahead = Ahead(self._source, order, plan.epoch.number, start, rank=rank, ranks=plan.ranks)
+        ahead = self._feed.ahead(order, plan.epoch.number, start, rank=rank, ranks=plan.ranks)
         rows_of, here = StepRows(plan, rank), Here()
         for step in range(plan.steps_of(rank)):
-            read = self._source.read(rows_of(step))
-            columns = read.columns(here, self._stream.keys_in(plan, step, rank))
-            batch = self._source.rebuild(columns)
+            positions = partial(plan.positions, step, rank)
+            read = self._feed.read(plan.epoch, rows_of(step), positions)
+            batch = read.source.rebuild(read.columns(here))
             self._run.deliver(plan, step, read.taken)
             ahead.passed(plan.after(step + 1))
             yield batch

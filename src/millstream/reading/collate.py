@@ -14,14 +14,14 @@ import numpy as np
 from millstream import interop
 from millstream.errors import UsageError
 from millstream.format import Field
+from millstream.reading.feed import Structure
 from millstream.reading.output import Output
 from millstream.reading.reader import Array
-from millstream.reading.source import Source
 
 _NUMBERS = {bool: np.bool_, int: np.int64, float: np.float64}
 
 
-def collate_columns(source: Source, columns: Sequence[Any], output: Output) -> Any:
+def collate_columns(source: Structure, columns: Sequence[Any], output: Output) -> Any:
     """A batch in the structure of a sample: tensors (batch, *shape), and lists of str and bytes.
 
     As default_collate does it, tuples become lists. Raises UsageError for values that have no
@@ -74,9 +74,18 @@ def collate_samples(samples: Sequence[Any], output: Output) -> Any:
     except (TypeError, RuntimeError, ValueError, KeyError, OverflowError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(
-            f"the samples have no default batch: {reason}. Pass a collate_fn, or give all samples "
-            "one structure and arrays of one shape"
+            f"the samples have no default batch: {reason}{_unlike(samples)}. Pass a collate_fn, or "
+            "give all samples one structure and arrays of one shape"
         ) from error
+
+
+def _unlike(samples: Sequence[Any]) -> str:
+    """How the fields of two samples differ, for the message; empty if they do not."""
+    told = [list(sample) if type(sample) is dict else type(sample).__name__ for sample in samples]
+    other = next((number for number, fields in enumerate(told) if fields != told[0]), None)
+    if other is None:
+        return ""
+    return f"; the first sample of the batch is {told[0]}, sample {other} is {told[other]}"
 
 
 def _collate(values: Sequence[Any], output: Output) -> Any:

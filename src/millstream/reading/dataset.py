@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from millstream import interop
 from millstream.cache import default_root
-from millstream.plan import Plan, generator, generator_for_row
-from millstream.reading.ahead import Ahead
+from millstream.plan import AnyEpoch, generator, generator_for_row
 from millstream.reading.arguments import (
     as_indices,
     as_names,
     check_loader,
     check_order,
 )
-from millstream.reading.batches import Batches
 from millstream.reading.decoding import Decode
 from millstream.reading.fetching.client import FetchedStore
 from millstream.reading.reader import Rows
-from millstream.reading.run import Shape, check_rank, drops_last
 from millstream.reading.source import Reading, Source
 from millstream.reading.stream import Stream
+from millstream.reading.streamed import Samples, Streamed
 from millstream.reading.transforms import MakeRng, Transform, Transforms
 from millstream.store import near, open_store
 from millstream.tokens import TokensLoader
@@ -35,11 +32,8 @@ from millstream.units import parse_size
 if TYPE_CHECKING:
     from millstream.reading.as_inputs import Numbered
 
-# The rows that plain iteration reads at a time.
-BLOCK_ROWS = 64
 
-
-class StreamingDataset:
+class StreamingDataset(Streamed):
     """The samples of a dataset that `optimize` wrote.
 
     Indexing is random access: `ds[3]`, `ds[-1]`, `ds[10:20]`, `ds[[5, 2]]`. Iterating gives this
@@ -137,29 +131,7 @@ class StreamingDataset:
             cache_bytes=cache_bytes,
         )
         len(self)  # a subsample that leaves no row is an error now
-        self._epoch = 0
-        self._ranks: tuple[int, int] | None = None  # those of the process that pickled this
-        self._register()
-
-    def _register(self) -> None:
-        """With torch in the process, isinstance(self, IterableDataset) holds."""
-        if (torch := interop.loaded_torch()) is not None:
-            torch.register_iterable(StreamingDataset)
-
-    @property  # type: ignore[misc]  # object's own can be set, which nobody does
-    def __class__(self) -> type:
-        """The class, as isinstance asks for it: torch may have come after this dataset was made."""
-        self._register()
-        return type(self)
-
-    def __getstate__(self) -> dict[str, Any]:
-        torch = interop.loaded_torch()
-        ranks = self._ranks if torch is None else torch.ranks()
-        return {**self.__dict__, "_ranks": ranks}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._register()
+        super().__init__()
 
     # As a sequence --------------------------------------------------------------------------
 
@@ -173,7 +145,7 @@ class StreamingDataset:
             return self._several(np.arange(*index.indices(len(self)), dtype=np.int64))
         if isinstance(index, int | np.integer) and not isinstance(index, bool):
             row = self._stream.row_at(int(index))
-            sample = self._stream.source.sample(row, self._stream.keys_of_row(row))
+            sample = self._stream.sample(row)
             return self._transforms(sample, self._row_rng(row)) if self._transforms else sample
         return self._several(as_indices(index))
 
@@ -185,7 +157,7 @@ class StreamingDataset:
         if self._is_overridden():
             return [self[index] for index in indices.tolist()]
         rows = self._stream.rows_at(indices)
-        samples = self._stream.source.pick(rows).samples(self._stream.keys_of(rows))
+        samples = self._stream.pick(rows).samples()
         return [
             self._transforms(sample, self._row_rng(row))
             for row, sample in zip(rows.tolist(), samples, strict=True)
@@ -199,71 +171,25 @@ class StreamingDataset:
 
     # As a stream ----------------------------------------------------------------------------
 
-    def __iter__(self) -> Iterator[Any]:
-        """This process's share of the next epoch, in order."""
-        torch = interop.loaded_torch()
-        share = Alone() if torch is None else torch.share(self._ranks)
-        self._epoch += 1
-        return self._share(share, self._epoch - 1)
+    @property
+    def _feed(self) -> Stream:
+        return self._stream
 
-    def _share(self, share: interop.Share, epoch: int) -> Iterator[Any]:
-        drops = drops_last(self.drop_last, share.ranks)
-        whole = len(self) - (len(self) % share.ranks if drops else 0)
-        mine = range(share.rank, whole, share.ranks)[share.worker :: share.workers]
-        order, source = self._stream.order(share.ranks), self._stream.source
-        ahead = Ahead(source, order, epoch, 0, rank=share.rank, ranks=share.ranks)
-        lined_up = order.epoch(epoch)
-        for start in range(0, len(mine), BLOCK_ROWS):
-            block = mine[start : start + BLOCK_ROWS]
-            positions = np.arange(block.start, block.stop, block.step, dtype=np.int64)
-            yield from self._samples_at(epoch, positions, lined_up.rows(positions)).samples
-            ahead.passed(block.stop)
+    @property
+    def _is_plain(self) -> bool:
+        return not self._transforms and not self._is_overridden()
 
-    def set_epoch(self, epoch: int) -> None:
-        """The next `iter` gives this epoch.
-
-        The workers of a plain torch DataLoader get a copy of the dataset for each epoch: there
-        this has to be called before each, or every epoch has the order of the first.
-        """
-        self._epoch = epoch
-
-    def _samples_at(self, epoch: int, positions: Rows, rows: Rows) -> Samples:
+    def _samples_at(self, epoch: AnyEpoch, positions: Rows, rows: Rows) -> Samples:
         if self._is_overridden():
             return Samples((self[index] for index in self._stream.indices_of(rows)), rows, 0.0)
-        read = self._stream.source.read(rows)
-        samples = read.samples(self._stream.keys_at(epoch, positions))
-        pairs = zip(positions.tolist(), samples, strict=True)
+        read = self._stream.read(epoch, rows, lambda: positions)
+        pairs = zip(positions.tolist(), read.samples(), strict=True)
         apply, rng = self._transforms, self._position_rng
-        samples = (apply(sample, rng(epoch, position)) for position, sample in pairs)
+        samples = (apply(sample, rng(epoch.number, position)) for position, sample in pairs)
         return Samples(samples, read.taken, read.waited)
 
     def _position_rng(self, epoch: int, position: int) -> MakeRng:
         return lambda: generator(self.seed, epoch, position)
-
-    # Its order ------------------------------------------------------------------------------
-
-    def plan(self, *, batch_size: int, ranks: int = 1, epoch: int = 0) -> Plan:
-        """Who reads what when in an epoch: `.batch(step, rank)` gives row numbers, `.when(row)`
-        the places of a row."""
-        return Plan(
-            epoch=self._stream.order(ranks).epoch(epoch),
-            batch_size=batch_size,
-            ranks=ranks,
-            drop_last=drops_last(self.drop_last, ranks),
-        )
-
-    def batches(
-        self, batch_size: int, *, rank: int = 0, ranks: int = 1, drop_last: bool | None = None
-    ) -> Batches:
-        """Epochs of numpy batches, without torch: the structure of a sample around arrays
-        (batch, *shape), or lists where rows differ in shape or are no arrays.
-
-        Transforms are not applied: they are functions of one sample.
-        """
-        check_rank(rank, ranks)
-        drops = self.drop_last if drop_last is None else drop_last
-        shape = Shape(batch_size=batch_size, ranks=ranks, drop_last=drops_last(drops, ranks))
-        return Batches(self._stream, shape, rank)
 
     def __inputs__(self) -> Numbered:
         """What `map` and `optimize` take this for: its samples."""
@@ -297,32 +223,3 @@ def with_stream(dataset: DatasetT, stream: Stream) -> DatasetT:
     other = copy(dataset)
     other._stream, other._epoch = stream, 0
     return other
-
-
-def is_plain(dataset: StreamingDataset) -> bool:
-    """Whether samples are as they are stored: no transform, no overridden __getitem__."""
-    return not dataset._transforms and not dataset._is_overridden()
-
-
-class Samples(NamedTuple):
-    """Samples, made as they are asked for.
-
-    taken: which rows they really are: as the reader took them from the chunks, or, where a
-    `__getitem__` is overridden, those that it was called for. waited: seconds, for the network.
-    """
-
-    samples: Iterator[Any]
-    taken: Rows
-    waited: float
-
-
-def samples_at(dataset: StreamingDataset, epoch: int, positions: Rows, rows: Rows) -> Samples:
-    """The samples of rows (numbers in the version), which have these positions in an epoch."""
-    return dataset._samples_at(epoch, positions, rows)
-
-
-class Alone:
-    """The share of a process without torch: everything."""
-
-    rank = worker = 0
-    ranks = workers = 1

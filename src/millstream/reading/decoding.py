@@ -19,7 +19,7 @@ from millstream.plan import Keys, uniforms
 from millstream.reading.crops import DRAWS
 from millstream.reading.images import pixels_as_stored
 from millstream.reading.jpeg import ImageDecoder, JpegDecode
-from millstream.reading.output import Output
+from millstream.reading.output import Room
 from millstream.reading.reader import Array, Values
 
 Decode = str | JpegDecode | Callable[[bytes], Any]
@@ -87,7 +87,7 @@ class Decoder:
             else next(iter(self.values(stored, rows)))
         )
 
-    def batch(self, stored: Values, rows: Decoded, output: Output) -> Any:
+    def batch(self, stored: Values, rows: Decoded, output: Room) -> Any:
         """All rows: one array where they are arrays of one shape, else a list.
 
         Of bytes what the output makes of them.
@@ -108,7 +108,7 @@ class Decoder:
     def _is_bytes(self) -> bool:
         return self.wanted == "bytes" or (self.wanted is None and self.field.kind == "bytes")
 
-    def _images(self, wanted: JpegDecode, stored: Values, rows: Decoded, output: Output) -> Array:
+    def _images(self, wanted: JpegDecode, stored: Values, rows: Decoded, output: Room) -> Array:
         """Images of one size, each written where it belongs in the batch."""
         decoder = ImageDecoder(settings=wanted, codec=self.codec)
         out = output.empty((len(stored), *decoder.shape_of(0, 0)), np.dtype(np.uint8))

@@ -14,18 +14,22 @@ from millstream.reading.reader import Array, Empty
 Buffer = bytes | memoryview
 
 
-class Output(Protocol):
-    """What a batch is made of."""
+class Room(Protocol):
+    """Where the columns of a batch are put."""
 
     @property
     def empty(self) -> Empty:
         """Makes the arrays of the batch, to be filled."""
 
-    def tensor(self, array: Array, dtype: str) -> Any:
-        """What becomes a tensor of torch's dtype, "" for the array's own, with its memory."""
-
     def blobs(self, payloads: Sequence[Buffer]) -> Any:
         """What becomes a list of bytes."""
+
+
+class Output(Room, Protocol):
+    """What a batch is made of."""
+
+    def tensor(self, array: Array, dtype: str) -> Any:
+        """What becomes a tensor of torch's dtype, "" for the array's own, with its memory."""
 
 
 class Here:
@@ -42,6 +46,22 @@ class Here:
     def blobs(self, payloads: Sequence[Buffer]) -> list[bytes]:
         """The bytes, copied."""
         return list(map(bytes, payloads))
+
+
+class Payloads(list[Buffer]):
+    """Bytes objects that still lie where they were read."""
+
+
+class Apart:
+    """Room for a part of a batch, which is to be put together with others."""
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """numpy's own."""
+        return np.empty(shape, dtype)
+
+    def blobs(self, payloads: Sequence[Buffer]) -> Payloads:
+        """The bytes, not copied yet."""
+        return Payloads(payloads)
 
 
 @dataclass(frozen=True, slots=True)

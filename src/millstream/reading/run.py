@@ -4,31 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from millstream.errors import UsageError
-from millstream.plan import CoverageReport, Cursor, Order, Plan, Tally, restore, state
+from millstream.plan import (
+    ENDLESS,
+    AnyOrder,
+    CoverageReport,
+    Cursor,
+    Plan,
+    Tally,
+    restore,
+    state,
+)
+from millstream.reading.feed import Feed
 from millstream.reading.reader import Rows
-
-
-class Ordered(Protocol):
-    """What has an order: a dataset."""
-
-    @property
-    def version_digest(self) -> str:
-        """Names the version of the data."""
-
-    def order(
-        self,
-        ranks: int,
-        saved: Mapping[str, Any] | None = None,
-        *,
-        shuffle: bool | None = None,
-    ) -> Order:
-        """The order on so many ranks; settings that were left open are taken from `saved`.
-
-        shuffle: None for what the dataset was told.
-        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +49,19 @@ class Run:
     """
 
     def __init__(
-        self, dataset: Ordered, shape: Shape, rank: int, *, shuffle: bool | None = None
+        self, dataset: Feed, shape: Shape, rank: int, *, shuffle: bool | None = None
     ) -> None:
         self._dataset, self.shape, self.rank = dataset, shape, rank
         self.shuffle = shuffle
-        self.order = dataset.order(shape.ranks, shuffle=shuffle)
+        self.order = self._order(None)
         self._cursor = self._next = Cursor(epoch=0, position=0)
         self._tally: Tally | None = None
+
+    def _order(self, saved: Mapping[str, Any] | None) -> AnyOrder:
+        shape = self.shape
+        return self._dataset.order(
+            shape.ranks, saved, shuffle=self.shuffle, batch_size=shape.batch_size
+        )
 
     def start(self) -> Plan:
         """The plan of the epoch that now begins, from where it begins."""
@@ -109,7 +105,12 @@ class Run:
         self._cursor = self._next
 
     def __len__(self) -> int:
-        """The steps of a whole epoch in the present shape that give this rank a batch."""
+        """The steps of a whole epoch in the present shape that give this rank a batch.
+
+        TypeError, as Python wants it, for an epoch without end.
+        """
+        if self.order.length == ENDLESS:
+            raise TypeError("an epoch without end has no len()")
         return self._plan(Cursor(epoch=0, position=0)).steps_of(self.rank)
 
     @property
@@ -131,6 +132,6 @@ class Run:
         """Goes on from a state at the next `start`; raises StateMismatch or UsageError."""
         settings = saved.get("order") if isinstance(saved, Mapping) else None
         known = settings if isinstance(settings, Mapping) else None
-        order = self._dataset.order(self.shape.ranks, known, shuffle=self.shuffle)
+        order = self._order(known)
         self._cursor = restore(saved, order.settings(), self._dataset.version_digest)
         self.order, self._next = order, self._cursor

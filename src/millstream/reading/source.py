@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,14 +17,15 @@ from millstream.format import ChunkTable, Field, Manifest, bind, builtin, rebuil
 from millstream.format.codecs import ArrayCodec
 from millstream.format.keys import CHUNKS
 from millstream.format.tree import Tree
-from millstream.plan import Epoch, Keys
+from millstream.plan import Keys
+from millstream.plan import Needs as ChunkNeeds
 from millstream.reading.cached import CachedChunks
 from millstream.reading.chunks import MappedChunks
 from millstream.reading.decoding import Decode, Decoded, Decoder, make_decoders
 from millstream.reading.fetching.asks import Needs
 from millstream.reading.fetching.client import FetchedStore, Following
 from millstream.reading.items import items_of
-from millstream.reading.output import Output
+from millstream.reading.output import Room
 from millstream.reading.private import REQUEST_BYTES
 from millstream.reading.reader import Empty, Rows, Values
 from millstream.reading.stats import NOTHING, ReadStats
@@ -46,6 +47,17 @@ class Reading:
     allow_pickle: bool
     verify: bool
     item_loader: TokensLoader | None = None
+
+
+class NeedyEpoch(Protocol):
+    """An epoch in which chunks are needed."""
+
+    @property
+    def length(self) -> int:
+        """The number of positions."""
+
+    def needs(self, rank: int, ranks: int) -> ChunkNeeds:
+        """Which chunks a rank reads, and when at the earliest and the latest."""
 
 
 # Where a dataset lies: its files are read there, or fetched from there.
@@ -103,6 +115,11 @@ class Source:
         return other
 
     @property
+    def tree(self) -> Tree:
+        """The structure of a sample, as it is read."""
+        return self._tree
+
+    @property
     def fields(self) -> list[Field]:
         """The fields that are read."""
         return [self.schema.fields[number] for number in self._numbers]
@@ -117,25 +134,25 @@ class Source:
         """The tokens of a row, if rows are blocks of tokens."""
         return self._items.block_size
 
-    def read(self, rows: Rows, empty: Empty = np.empty) -> StoredRows:
+    def read(self, rows: Rows, keys: MakeKeys, empty: Empty = np.empty) -> StoredRows:
         """Rows by their numbers (int64, in any order, repeats allowed), read and verified.
 
-        empty: makes the columns. Raises RowOutOfRange.
+        keys: of what decoding draws, one a row. empty: makes the columns. Raises RowOutOfRange.
         """
         with self._lock:
             before = self._waited
             stored, taken = self._reader.read(rows, self._numbers, empty)
-            return StoredRows(self, stored, taken, self._waited - before)
+            return StoredRows(self, stored, taken, self._waited - before, keys)
 
-    def pick(self, rows: Rows) -> StoredRows:
+    def pick(self, rows: Rows, keys: MakeKeys) -> StoredRows:
         """The same, for a row here and there: no chunk is fetched for it if a part will do."""
         with self._lock:
             before = self._waited
             stored, taken = self._picker.read(rows, self._numbers)
-            return StoredRows(self, stored, taken, self._waited - before)
+            return StoredRows(self, stored, taken, self._waited - before, keys)
 
     def sample(self, row: int, keys: MakeKeys) -> Any:
-        """One sample, by the number of a row that the version has. keys: as in `samples`."""
+        """One sample, by the number of a row that the version has. keys: as in `read`."""
         with self._lock:
             stored = self._picker.read_one(row, self._numbers)
         rows = Decoded(keys=keys, name=lambda number: self.name_of(row))
@@ -158,11 +175,14 @@ class Source:
         chunks, nbytes = self.place.fetched()
         return ReadStats(fetched_chunks=chunks, fetched_bytes=nbytes)
 
-    def follow(self, epochs: Iterable[Epoch], rank: int, ranks: int) -> Following | None:
+    def follow(
+        self, epochs: Iterable[NeedyEpoch], rank: int, ranks: int, among: int = 1
+    ) -> Following | None:
         """Has what is far away fetched ahead of a rank that goes through these epochs.
 
         Goes on as long as the result lives, which is told the positions that were passed; they
-        count through all epochs. None where nothing is far away.
+        count through all epochs. None where nothing is far away. among: the streams that share
+        the cache's room.
         """
         if not isinstance(self.place, FetchedStore):
             return None
@@ -182,7 +202,7 @@ class Source:
             first=np.concatenate(firsts),
             last=np.concatenate(lasts),
         )
-        return self.place.follow(needs)
+        return self.place.follow(needs, among)
 
     def beside_decoders(self, stored: Sequence[Values]) -> Iterator[tuple[Decoder, Values]]:
         """Each field's values beside what decodes them."""
@@ -204,38 +224,42 @@ class Source:
 class StoredRows:
     """Some rows, not yet decoded.
 
-    taken: the numbers of the rows that these really are. waited: seconds, for the network.
+    taken: the numbers of the rows that these really are. waited: seconds, for the network. keys:
+    of what decoding draws, one a row.
     """
 
     source: Source
     stored: Sequence[Values]
     taken: Rows
     waited: float
+    keys: MakeKeys
 
-    def samples(self, keys: MakeKeys) -> Iterator[Any]:
-        """The samples, decoded as they are asked for. keys: of what decoding draws, if it does."""
+    def samples(self) -> Iterator[Any]:
+        """The samples, decoded as they are asked for."""
         if not self.stored:
             return iter([self.source.rebuild([]) for _ in self.taken])
-        rows = self._decoded(keys)
+        rows = self._decoded
         fields = [
             decoder.values(values, rows)
             for decoder, values in self.source.beside_decoders(self.stored)
         ]
         return map(self.source.rebuild, zip(*fields, strict=True))
 
-    def columns(self, output: Output, keys: MakeKeys) -> list[Any]:
+    def columns(self, output: Room) -> list[Any]:
         """The fields: an array (rows, *shape) where there is one, else a list.
 
         output: makes the arrays that decoding fills.
         """
-        rows = self._decoded(keys)
+        rows = self._decoded
         return [
             decoder.batch(values, rows, output)
             for decoder, values in self.source.beside_decoders(self.stored)
         ]
 
-    def _decoded(self, keys: MakeKeys) -> Decoded:
-        return Decoded(keys=keys, name=lambda number: self.source.name_of(int(self.taken[number])))
+    @property
+    def _decoded(self) -> Decoded:
+        taken, name_of = self.taken, self.source.name_of
+        return Decoded(keys=self.keys, name=lambda number: name_of(int(taken[number])))
 
 
 def _row_bytes(fields: Sequence[Field], dtypes: Sequence[np.dtype[Any] | None]) -> int | None:

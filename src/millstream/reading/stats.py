@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from operator import add, sub
 from time import perf_counter as now
 from typing import Any, NamedTuple, Self
 
-__all__ = ["NOTHING", "LoaderStats", "ReadStats", "Stages", "now"]
+__all__ = ["NOTHING", "LoaderStats", "ReadStats", "Stages", "now", "total"]
 
 # A trainer that waits for less than this part of the time is not held up by its data.
 HELD_UP = 0.05
@@ -46,12 +46,18 @@ class ReadStats:
 NOTHING = ReadStats()
 
 
+def total(parts: Iterable[ReadStats]) -> ReadStats:
+    """What they cost together; NOTHING itself where all is near."""
+    costs = [part for part in parts if part is not NOTHING]
+    return sum(costs[1:], costs[0]) if costs else NOTHING
+
+
 class Stages(NamedTuple):
     """When one worker was at the stages of a batch, in seconds of the clock `now`.
 
     free: when it was done with the batch before. begun, read, decoded, made: when it began, and was
     done with each stage; transforms count as decoding. network: the seconds of reading in which it
-    waited for the network.
+    waited for the network. worker: its number.
     """
 
     free: float
@@ -60,6 +66,7 @@ class Stages(NamedTuple):
     decoded: float
     made: float
     network: float
+    worker: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

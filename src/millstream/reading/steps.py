@@ -9,41 +9,39 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from millstream import interop
-from millstream.errors import FunctionError, MillstreamError
+from millstream.errors import FunctionError, MillstreamError, UsageError
 from millstream.plan import Plan, StepRows
 from millstream.reading.collate import collate_columns, collate_samples
-from millstream.reading.dataset import (
-    Samples,
-    StreamingDataset,
-    is_plain,
-    samples_at,
-    stream_of,
-)
+from millstream.reading.feed import Feed, Read
 from millstream.reading.output import Away, Here, Output
 from millstream.reading.randomness import seeded
 from millstream.reading.reader import Empty, Rows
 from millstream.reading.run import Shape
-from millstream.reading.source import MakeKeys, Source, StoredRows
 from millstream.reading.stats import ReadStats, Stages, now
+from millstream.reading.streamed import Samples, Streamed, feed_of, is_plain, samples_at
 
 CollateFn = Callable[[list[Any]], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One step of an epoch whose plan starts at a position."""
+class Steps:
+    """A worker's turn: so many steps from the first on, of an epoch whose plan starts somewhere."""
 
     epoch: int
     start: int
-    number: int
+    first: int
+    count: int = 1
 
     def __str__(self) -> str:
-        return f"epoch {self.epoch}, step {self.number}"
+        if self.count == 1:
+            return f"epoch {self.epoch}, step {self.first}"
+        return f"epoch {self.epoch}, steps {self.first} to {self.first + self.count - 1}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +60,14 @@ class Made:
 
 def _made(batch: Any, taken: bytes, stages: Iterable[float], stats: ReadStats | None) -> Made:
     rows = np.frombuffer(taken, np.int64)
-    return Made(batch=batch, taken=rows, stages=Stages(*stages), stats=stats)
+    return Made(batch=batch, taken=rows, stages=Stages._make(stages), stats=stats)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A step that raised this, after others of its turn were made."""
+
+    error: MillstreamError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,29 +78,40 @@ class Maker:
     this process makes batches: else these states are left alone, and costs are not told apart.
     """
 
-    dataset: StreamingDataset
+    dataset: Streamed
     rank: int
     seed: int
     collate_fn: CollateFn | None
     alone: bool = True
 
+    @property
+    def is_quick(self) -> bool:
+        """Whether batches are gathered from columns, without a function for samples or batches."""
+        return self.collate_fn is None and is_plain(self.dataset)
+
     def make(
-        self, plan: Plan, step: int, rows: Rows, output: Output, free: float | None = None
+        self,
+        plan: Plan,
+        step: int,
+        rows: Rows,
+        output: Output,
+        free: float | None = None,
+        worker: int = 0,
     ) -> Made:
         """The batch of a step, of its rows. FunctionError if a function of the user's raises.
 
         free: when the batch before was made, if the next one may have had to wait for its turn.
+        worker: who makes it.
         """
-        stream, begun = stream_of(self.dataset), now()
-        source = stream.source
-        before = source.stats
-        made: tuple[Any, Samples | StoredRows, float, float]
-        if self.collate_fn is None and is_plain(self.dataset):
-            made = _from_columns(source, rows, output, stream.keys_in(plan, step, self.rank))
+        feed, begun = feed_of(self.dataset), now()
+        before = feed.stats
+        made: tuple[Any, Samples | Read, float, float]
+        if self.is_quick:
+            made = self._from_columns(feed, plan, step, rows, output)
         else:
             made = self._from_samples(plan, step, rows, output)
         batch, read, read_at, decoded_at = made
-        after = source.stats
+        after = feed.stats
         return Made(
             batch=batch,
             taken=read.taken,
@@ -106,16 +122,26 @@ class Maker:
                 decoded=decoded_at,
                 made=now(),
                 network=read.waited,
+                worker=worker,
             ),
             stats=after - before if self.alone and after is not before else None,
         )
+
+    def _from_columns(
+        self, feed: Feed, plan: Plan, step: int, rows: Rows, output: Output
+    ) -> tuple[Any, Read, float, float]:
+        """A batch straight from columns; what was read for it; when that was read, and decoded."""
+        read = feed.read(plan.epoch, rows, partial(plan.positions, step, self.rank), output.empty)
+        read_at = now()
+        columns, decoded_at = read.columns(output), now()
+        return collate_columns(read.source, columns, output), read, read_at, decoded_at
 
     def _from_samples(
         self, plan: Plan, step: int, rows: Rows, output: Output
     ) -> tuple[Any, Samples, float, float]:
         """A batch by the user's functions; as `_from_columns`."""
-        epoch, positions = plan.epoch.number, plan.positions(step, self.rank)
-        key = self.seed, epoch, int(positions[0]), self.rank
+        epoch, positions = plan.epoch, plan.positions(step, self.rank)
+        key = self.seed, epoch.number, int(positions[0]), self.rank
         with seeded(*key) if self.alone else nullcontext():
             try:
                 found = samples_at(self.dataset, epoch, positions, rows)
@@ -128,17 +154,7 @@ class Maker:
             except MillstreamError:
                 raise
             except Exception as error:
-                raise _function_error(error, epoch, step) from error
-
-
-def _from_columns(
-    source: Source, rows: Rows, output: Output, keys: MakeKeys
-) -> tuple[Any, StoredRows, float, float]:
-    """A batch straight from the columns; what was read for it; when that was read, and decoded."""
-    read = source.read(rows, output.empty)
-    read_at = now()
-    columns, decoded_at = read.columns(output, keys), now()
-    return collate_columns(source, columns, output), read, read_at, decoded_at
+                raise _function_error(error, epoch.number, step) from error
 
 
 def _function_error(error: Exception, epoch: int, step: int) -> FunctionError:
@@ -154,7 +170,7 @@ class WorkerStart:
     """What travels to each worker, and is called there once with the worker's number.
 
     settings: of the order, which the worker makes anew rather than be sent its arrays. workers:
-    how many there are; each makes every so manyth step.
+    how many there are, which take turns.
     """
 
     maker: Maker
@@ -164,55 +180,78 @@ class WorkerStart:
     workers: int
     init_fn: Callable[[int], None] | None
 
-    def __call__(self, number: int) -> Callable[[Step, Empty], Made]:
+    def __call__(self, number: int) -> Callable[[Steps, Empty], list[Made | Failed]]:
         """The work of a process: its batches lie in the arrays that `Empty` makes."""
-        steps = self._begin(number)
+        turns = self._begin(number)
 
-        def work(step: Step, empty: Empty) -> Made:
-            made = steps.make(step, Away(empty))
+        def work(steps: Steps, empty: Empty) -> list[Made | Failed]:
+            made = turns.make(steps, Away(empty))
             if (torch := interop.loaded_torch()) is not None:
                 torch.cheap_pickles()
             return made
 
         return work
 
-    def in_thread(self, number: int) -> Callable[[Step], Made]:
+    def in_thread(self, number: int) -> Callable[[Steps], list[Made | Failed]]:
         """The work of a thread of the trainer's process."""
-        steps = self._begin(number)
-        return lambda step: steps.make(step, Here())
+        turns = self._begin(number)
+        return lambda steps: turns.make(steps, Here())
 
-    def _begin(self, number: int) -> _WorkerSteps:
+    def _begin(self, number: int) -> _Turns:
         if self.init_fn is not None:
             self.init_fn(number)
-        return _WorkerSteps(self)
+        return _Turns(self, number)
 
 
-class _WorkerSteps:
+class _Turns:
     """Makes the steps that a worker is given; keeps the plan that they are of."""
 
-    def __init__(self, start: WorkerStart) -> None:
+    def __init__(self, start: WorkerStart, number: int) -> None:
+        self._number = number
         self._maker, self._shape, self._stride = start.maker, start.shape, start.workers
-        stream = stream_of(start.maker.dataset)
-        self._order = stream.order(start.shape.ranks, start.settings, shuffle=start.shuffle)
+        self._order = feed_of(start.maker.dataset).order(
+            start.shape.ranks,
+            start.settings,
+            shuffle=start.shuffle,
+            batch_size=start.shape.batch_size,
+        )
+        if self._order.settings() != start.settings:
+            raise UsageError(
+                "a worker finds another order than its loader: a function that gives weights gave "
+                "others for the same position. It may depend on nothing but the position"
+            )
         self._plan: Plan | None = None
         self._free: float | None = None
 
-    def make(self, step: Step, output: Output) -> Made:
-        """The batch of a step."""
+    def make(self, steps: Steps, output: Output) -> list[Made | Failed]:
+        """The batches of a turn, up to one that cannot be made; raises if that is the first."""
+        plan = self._plan_of(steps)
+        batches: list[Made | Failed] = []
+        for number in range(steps.first, steps.first + steps.count):
+            rows = self._rows_of(number, steps.count)
+            try:
+                made = self._maker.make(plan, number, rows, output, self._free, self._number)
+            except MillstreamError as error:
+                if not batches:
+                    raise
+                return [*batches, Failed(error)]
+            self._free = made.stages.made
+            batches.append(made)
+        return batches
+
+    def _plan_of(self, steps: Steps) -> Plan:
         plan = self._plan
-        if plan is None or (plan.epoch.number, plan.start) != (step.epoch, step.start):
+        if plan is None or (plan.epoch.number, plan.start) != (steps.epoch, steps.start):
             plan = self._plan = Plan(
-                epoch=self._order.epoch(step.epoch),
+                epoch=self._order.epoch(steps.epoch),
                 batch_size=self._shape.batch_size,
                 ranks=self._shape.ranks,
                 drop_last=self._shape.drop_last,
-                start=step.start,
+                start=steps.start,
             )
             self._rows_of = StepRows(plan, self._maker.rank, self._stride)
             self._free = None  # before the first batch no one was waiting
-        made = self._maker.make(plan, step.number, self._rows_of(step.number), output, self._free)
-        self._free = made.stages.made
-        return made
+        return plan
 
 
 def make_here(maker: Maker, plan: Plan, steps: range) -> Iterator[Made]:

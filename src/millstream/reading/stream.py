@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property, partial
-from typing import Any
+from functools import cached_property
+from typing import Any, cast
 
 import numpy as np
 
 from millstream.errors import RowOutOfRange
 from millstream.plan import (
+    AnyEpoch,
+    AnyOrder,
     Cut,
     Epoch,
     Order,
-    Plan,
     Selection,
     decoding_keys,
     decoding_keys_for_rows,
@@ -22,9 +23,12 @@ from millstream.plan import (
     default_window,
 )
 from millstream.plan import subsample as take_part
+from millstream.reading.ahead import Ahead, Needing
 from millstream.reading.arguments import positive
-from millstream.reading.reader import Rows
-from millstream.reading.source import MakeKeys, Source
+from millstream.reading.feed import MakePositions
+from millstream.reading.reader import Empty, Rows
+from millstream.reading.source import Source, StoredRows
+from millstream.reading.stats import ReadStats
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,21 +103,40 @@ class Stream:
         found = dict(zip(which.tolist()[::-1], positions.tolist()[::-1], strict=True))
         return [found[index] for index in range(len(rows))]
 
-    def keys_at(self, epoch: int, positions: Rows) -> MakeKeys:
-        """Of what decoding draws for the samples at these positions of an epoch."""
-        return partial(decoding_keys, self.seed, epoch, positions)
+    def read(
+        self, epoch: AnyEpoch, rows: Rows, at: MakePositions, empty: Empty = np.empty
+    ) -> StoredRows:
+        """Rows by their numbers in the version, read and verified.
 
-    def keys_in(self, plan: Plan, step: int, rank: int) -> MakeKeys:
-        """The same for a rank's samples of a step."""
-        return lambda: decoding_keys(self.seed, plan.epoch.number, plan.positions(step, rank))
+        What decoding draws is keyed by this stream's seed, and the positions in the epoch.
+        """
+        return self.source.read(rows, lambda: decoding_keys(self.seed, epoch.number, at()), empty)
 
-    def keys_of_row(self, row: int) -> MakeKeys:
-        """Of what decoding draws for a row that is read outside an epoch."""
-        return lambda: decoding_keys_for_rows(self.seed, np.array([row], np.int64))
+    def pick(self, rows: Rows) -> StoredRows:
+        """The same outside an epoch, for a row here and there; keyed by the rows."""
+        return self.source.pick(rows, lambda: decoding_keys_for_rows(self.seed, rows))
 
-    def keys_of(self, rows: Rows) -> MakeKeys:
-        """Of what decoding draws for rows that are read outside an epoch."""
-        return partial(decoding_keys_for_rows, self.seed, rows)
+    def sample(self, row: int) -> Any:
+        """One sample outside an epoch, by the number of a row that the version has."""
+        return self.source.sample(
+            row, lambda: decoding_keys_for_rows(self.seed, np.array([row], np.int64))
+        )
+
+    def ahead(
+        self, order: AnyOrder, epoch: int, start: int, *, rank: int, ranks: int, among: int = 1
+    ) -> Ahead:
+        """Has fetched what a rank needs of an order of these rows, from a position on."""
+        needing = cast(Needing, order)  # which `order` made
+        return Ahead(self.source, needing, epoch, start, rank=rank, ranks=ranks, among=among)
+
+    @property
+    def stats(self) -> ReadStats:
+        """What this process has read of data that is far away, whole chunks not counted."""
+        return self.source.stats
+
+    def fetched(self) -> ReadStats:
+        """The whole chunks that this process and its workers had fetched."""
+        return self.source.fetched()
 
     @property
     def version_digest(self) -> str:
@@ -126,10 +149,11 @@ class Stream:
         saved: Mapping[str, Any] | None = None,
         *,
         shuffle: bool | None = None,
+        batch_size: int | None = None,
     ) -> Order:
         """The order on so many ranks; what was left open is taken from saved settings.
 
-        shuffle: None for what the dataset was told.
+        shuffle: None for what the dataset was told. batch_size: changes nothing.
         """
         saved = saved or {}
         shuffled = self.shuffle if shuffle is None else shuffle

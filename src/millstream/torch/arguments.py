@@ -7,8 +7,8 @@ import warnings
 from pathlib import Path
 
 from millstream.errors import UsageError
-from millstream.reading.dataset import StreamingDataset
 from millstream.reading.run import check_rank
+from millstream.reading.streamed import Streamed
 from millstream.torch.timing import Trace
 from millstream.torch.topology import CALLER, Ranks, find_ranks
 
@@ -32,10 +32,10 @@ def check(
     timeout: float,
 ) -> None:
     """Raises UsageError for values that make no sense."""
-    if not isinstance(dataset, StreamingDataset):
+    if not isinstance(dataset, Streamed):
         raise UsageError(
-            f"dataset is a {type(dataset).__name__}, expected a StreamingDataset; others are for "
-            "torch.utils.data.DataLoader"
+            f"dataset is a {type(dataset).__name__}, expected a StreamingDataset, or a combined or "
+            "a parallel one; others are for torch.utils.data.DataLoader"
         )
     if type(batch_size) is not int or batch_size < 1:
         raise UsageError(f"batch_size is {batch_size!r}, expected a number from 1")

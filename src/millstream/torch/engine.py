@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from millstream.errors import UsageError
 from millstream.execution import Crew, Ordered, Threads
 from millstream.plan import Plan
-from millstream.reading.ahead import Ahead
-from millstream.reading.dataset import stream_of
 from millstream.reading.run import Run
 from millstream.reading.stats import NOTHING, LoaderStats, ReadStats, now
-from millstream.reading.steps import Made, Maker, Step, WorkerStart, make_here
+from millstream.reading.steps import Failed, Made, Maker, WorkerStart, make_here
+from millstream.reading.streamed import feed_of
+from millstream.torch.pace import MOST_STEPS, Pace
 from millstream.torch.pinning import Pinned
 from millstream.torch.timing import Clock, Handed, Trace
 
@@ -51,12 +51,13 @@ class Engine:
         self._maker, self._workers, self._ahead = maker, workers, ahead
         self._threads = threads
         self._persistent, self._timeout, self._init_fn = persistent, timeout, init_fn
-        self.source = stream_of(maker.dataset).source
+        self.feed = feed_of(maker.dataset)
         self._read = ReadStats()  # of all batches that were handed out
-        self._fetched_before = self.source.fetched()
-        self._read_before = self.source.stats
+        self._fetched_before = self.feed.fetched()
+        self._read_before = self.feed.stats
         self._kept: _Kept | None = None
         self._clock, self.trace = Clock(), trace
+        self._pace = Pace(most=MOST_STEPS if maker.is_quick else 1)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy has no workers yet."""
@@ -65,15 +66,15 @@ class Engine:
     @property
     def stats(self) -> LoaderStats:
         """What the batches so far have cost, and the chunks that were fetched for them."""
-        here = NOTHING if self._maker.alone else self.source.stats - self._read_before
-        read = self._read + here + self.source.fetched() - self._fetched_before
+        here = NOTHING if self._maker.alone else self.feed.stats - self._read_before
+        read = self._read + here + self.feed.fetched() - self._fetched_before
         return self._clock.stats(read)
 
     def count(self, step: int, made: Made, asked: float, got: float, since: float) -> None:
         """A batch was handed out: asked for, and there, at these times. since: as in `Clock`."""
         self._clock.add(made.stages, asked, got, since)
         if self.trace is not None:
-            self.trace.add(Handed(step, step % max(1, self._workers), asked, got, made.stages))
+            self.trace.add(Handed(step, made.stages.worker, asked, got, made.stages))
         if made.stats is not None:
             self._read += made.stats
 
@@ -84,15 +85,18 @@ class Engine:
             yield from make_here(self._maker, plan, steps)
             return
         crew = self._crew(run)
-        epoch, start = plan.epoch.number, plan.start
-        tasks = (Step(epoch=epoch, start=start, number=number) for number in steps)
+        tasks = self._pace.turns(plan.epoch.number, plan.start, steps)
         try:
-            yield from crew.results(tasks, timeout=self._timeout)
+            for turn in crew.results(tasks, timeout=self._timeout):
+                self._pace.saw(turn)
+                turn.reverse()
+                while turn:
+                    yield _unless_failed(turn.pop())  # in no variable, which would hold it too long
         finally:
             if not self._persistent:
                 crew.close()
 
-    def _crew(self, run: Run) -> Ordered[Made]:
+    def _crew(self, run: Run) -> Ordered[list[Made | Failed]]:
         settings = run.order.settings()
         if self._kept is not None:
             if self._kept.crew.usable and self._kept.settings == settings:
@@ -113,12 +117,18 @@ class Engine:
         return crew
 
 
+def _unless_failed(step: Made | Failed) -> Made:
+    if isinstance(step, Failed):
+        raise step.error
+    return step
+
+
 @dataclass(frozen=True, slots=True)
 class _Kept:
     """Workers that outlive an epoch: the order they know, and what ends them."""
 
-    settings: dict[str, Any]
-    crew: Ordered[Made]
+    settings: Mapping[str, Any]
+    crew: Ordered[list[Made | Failed]]
     close: weakref.finalize[[], Engine]
 
 
@@ -131,8 +141,7 @@ class EpochIterator(Iterator[Any]):
     def __init__(self, run: Run, engine: Engine, pin: Callable[[Any], Any] | None) -> None:
         self._run, self._engine = run, engine
         self._plan = run.start()
-        self._ahead = Ahead(
-            engine.source,
+        self._ahead = engine.feed.ahead(
             run.order,
             self._plan.epoch.number,
             self._plan.start,

@@ -7,7 +7,7 @@ import os
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch.utils.data import DataLoader, default_collate
@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader, default_collate
 from millstream.errors import UsageError
 from millstream.plan import CoverageReport
 from millstream.reading.as_inputs import Numbered, batches_as_inputs
-from millstream.reading.dataset import StreamingDataset, stream_of
 from millstream.reading.run import Run, Shape, drops_last
 from millstream.reading.stats import LoaderStats
 from millstream.reading.steps import Maker
+from millstream.reading.streamed import Streamed, feed_of
 from millstream.torch.arguments import (
     agreed,
     are_threads,
@@ -36,7 +36,7 @@ logger = logging.getLogger("millstream")
 
 
 class StreamingDataLoader(DataLoader[Any]):
-    """Batches of a StreamingDataset for this rank, in the computable order of the run.
+    """Batches of a dataset for this rank, in the computable order of the run.
 
     A batch is done when `next()` has returned it; what workers have made beyond that never
     counts. Every `iter()` starts the next epoch, but the first after `load_state_dict`, which
@@ -50,7 +50,8 @@ class StreamingDataLoader(DataLoader[Any]):
     position of the batch, rank), whoever makes it; the states of this process stay as they are.
 
     Args:
-        dataset: What to load. A transform or an overridden `__getitem__` is applied.
+        dataset: What to load: a StreamingDataset, a CombinedStreamingDataset or a
+            ParallelStreamingDataset. A transform or an overridden `__getitem__` is applied.
         batch_size: Samples a batch on each rank.
         shuffle: None: as the dataset says. UsageError if the dataset was told the contrary.
         num_workers: Processes that make batches; 0 makes them in this one. They are started by
@@ -64,7 +65,8 @@ class StreamingDataLoader(DataLoader[Any]):
         worker_init_fn: Called in each worker once, with the worker's number.
         generator: Only its initial seed is used: it takes the place of the dataset's seed for
             the random states that functions find. The order is the dataset's.
-        prefetch_factor: Batches that each worker makes ahead; 2 by default.
+        prefetch_factor: Batches that each worker makes ahead; 2 by default. Where they take far
+            less than a message does, turns of up to 16 batches.
         persistent_workers: Whether workers are kept from one epoch to the next.
         workers: "processes", or "threads" of this process: they start at once and share everything,
             for functions that let go of the interpreter's lock. See docs/loading.md.
@@ -92,7 +94,7 @@ class StreamingDataLoader(DataLoader[Any]):
 
     def __init__(
         self,
-        dataset: StreamingDataset,
+        dataset: Streamed,
         batch_size: int = 1,
         shuffle: bool | None = None,
         sampler: None = None,
@@ -127,7 +129,7 @@ class StreamingDataLoader(DataLoader[Any]):
         drops = drops_last(agreed("drop_last", dataset.drop_last, drop_last), self._found.ranks)
         shape = Shape(batch_size=batch_size, ranks=self._found.ranks, drop_last=drops)
         shuffle = agreed("shuffle", dataset.shuffle, shuffle)
-        self._run = Run(stream_of(dataset), shape, self._found.rank, shuffle=shuffle)
+        self._run = Run(feed_of(dataset), shape, self._found.rank, shuffle=shuffle)
         self._engine = Engine(
             _maker(dataset, self._found.rank, collate_fn, generator, alone=not threads),
             workers=num_workers,
@@ -179,8 +181,8 @@ class StreamingDataLoader(DataLoader[Any]):
 
     def __inputs__(self) -> Numbered:
         """What `map` and `optimize` take this for: the batches of its first epoch, of all ranks."""
-        run, dataset = self._run, cast(StreamingDataset, self.dataset)
-        return batches_as_inputs(dataset, run.shape, run.shuffle, self.collate_fn)
+        run = self._run
+        return batches_as_inputs(self.dataset, run.shape, run.shuffle, self.collate_fn)
 
     @property
     def remaining(self) -> int:
@@ -243,7 +245,7 @@ class StreamingDataLoader(DataLoader[Any]):
 
 
 def _maker(
-    dataset: StreamingDataset,
+    dataset: Streamed,
     rank: int,
     collate_fn: Callable[[list[Any]], Any] | None,
     generator: torch.Generator | None,

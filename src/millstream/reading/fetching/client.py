@@ -137,9 +137,9 @@ class FetchedStore:
         filled: Filled = self._ask("fill", asks)
         return filled
 
-    def follow(self, needs: Needs) -> Following:
-        """Has the fetcher go ahead of a stream with these needs."""
-        return Following(self, needs)
+    def follow(self, needs: Needs, among: int = 1) -> Following:
+        """Has the fetcher go ahead of a stream with these needs, one of so many at a time."""
+        return Following(self, needs, among)
 
     def fetched(self) -> tuple[int, int]:
         """How many objects, and bytes of these, were brought whole from here to the cache.
@@ -237,13 +237,14 @@ class FetchedStore:
 class Following:
     """The fetcher goes ahead of a stream as long as this lives.
 
-    What it holds for the stream takes at most half of the cache. It has a connection of its own:
-    that ends when this is forgotten, which may happen at any moment and in any thread.
+    What it holds for the stream takes at most half of the cache, shared `among` so many streams.
+    It has a connection of its own: that ends when this is forgotten, which may happen at any moment
+    and in any thread.
     """
 
-    def __init__(self, store: FetchedStore, needs: Needs) -> None:
+    def __init__(self, store: FetchedStore, needs: Needs, among: int = 1) -> None:
         self._store = FetchedStore(*store.__reduce__()[1])
-        self._store._opening = ("follow", needs, store._limit // 2)
+        self._store._opening = ("follow", needs, store._limit // (2 * among))
         self.at(0)
 
     def at(self, position: int) -> None:

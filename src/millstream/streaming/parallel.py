@@ -1,0 +1,5 @@
+"""The same names as in `millstream`."""
+
+from millstream.reading.parallel import ParallelStreamingDataset
+
+__all__ = ["ParallelStreamingDataset"]
