@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ QUICK, SLOW = TURN_SECONDS / 100, TURN_SECONDS * 100
 
 
 def made(seconds: float) -> Made:
-    stages = Stages(free=0, begun=0, read=0, decoded=0, made=seconds, network=0)
+    stages = Stages(free=0, begun=0, read=0, decoded=0, made=seconds, network=0, worker=0)
     return Made(batch=None, taken=np.zeros(0, np.int64), stages=stages, stats=None)
 
 
@@ -93,8 +95,29 @@ def test_users_functions_get_one_step_at_a_time(
 
     monkeypatch.setattr(Pace, "turns", noting)
     for options in ({}, {"collate_fn": list}):
-        counts.clear()
         dataset = ms.StreamingDataset(tmp_path / "d")
-        list(ms.StreamingDataLoader(dataset, batch_size=4, num_workers=1, **options))
+        loader = ms.StreamingDataLoader(
+            dataset, batch_size=4, num_workers=1, persistent_workers=True, **options
+        )
+        list(loader)
+        assert sum(counts) == 100 or not options  # some were made before the worker was there
+        counts.clear()
+        list(loader)
         assert sum(counts) == 100
         assert (max(counts) > 1) == (not options)
+        counts.clear()
+
+
+@pytest.mark.parametrize("options", [{}, {"collate_fn": list}])
+def test_a_trainer_does_not_wait_for_new_workers_where_it_can_do_without(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    ms.optimize(np.int64, range(50), tmp_path / "d", num_workers=0, verbose=False)
+    dataset = ms.StreamingDataset(tmp_path / "d")
+    loader = ms.StreamingDataLoader(
+        dataset, batch_size=10, num_workers=2, profile_batches=1, profile_dir=tmp_path, **options
+    )
+    assert len(list(loader)) == 5
+    spans = json.loads((tmp_path / "result.json").read_text())["traceEvents"]
+    (thread,) = {span["tid"] for span in spans if span["name"] == "read"}
+    assert thread == (1 if options else 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from millstream.errors import UsageError, WorkerTimeout
@@ -50,6 +50,30 @@ class Ordered(ABC, Generic[R]):
 
         under_way: by tag, to tell what a worker was at. Raises WorkerDied.
         """
+
+    def rouse(self, task: Any) -> Callable[[], bool]:
+        """Gives each worker a task whose result does not matter; tells whether all have done it.
+
+        What is returned never waits. It raises what a worker raised, or WorkerDied; after that
+        the workers are gone.
+        """
+        under_way: dict[int, Any] = {}
+        done: dict[int, Outcome[R]] = {}
+        for number in range(self._count):
+            self._give(number, task, under_way)
+
+        def are_awake() -> bool:
+            try:
+                while len(done) < len(under_way) and self._take(under_way, done, 0):
+                    pass
+                for outcome in done.values():
+                    outcome.result()
+            except BaseException:
+                self._break()
+                raise
+            return len(done) == len(under_way)
+
+        return are_awake
 
     def results(self, tasks: Iterable[Any], *, timeout: float | None = None) -> Iterator[R]:
         """The result of each task, in order; a later stream makes the rest of this one void.

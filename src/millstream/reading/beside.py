@@ -97,6 +97,11 @@ class SideBySideStream:
         return _AheadOfAll(self.feeds, ours, start, rank, ranks, among * len(self.feeds))
 
     @property
+    def is_near(self) -> bool:
+        """Whether all of it is read where it lies."""
+        return all(feed.is_near for feed in self.feeds)
+
+    @property
     def stats(self) -> ReadStats:
         """What this process has read of data that is far away, whole chunks not counted."""
         return total(feed.stats for feed in self.feeds)

@@ -93,6 +93,10 @@ class Feed(Protocol):
         """
 
     @property
+    def is_near(self) -> bool:
+        """Whether all of it is read where it lies."""
+
+    @property
     def stats(self) -> ReadStats:
         """What this process has read of data that is far away, whole chunks not counted."""
 

@@ -170,6 +170,11 @@ class MixedStream:
         )
 
     @property
+    def is_near(self) -> bool:
+        """Whether all of it is read where it lies."""
+        return all(stream.is_near for stream in self.streams)
+
+    @property
     def stats(self) -> ReadStats:
         """What this process has read of data that is far away, whole chunks not counted."""
         return total(stream.stats for stream in self.streams)

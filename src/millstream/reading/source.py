@@ -160,6 +160,11 @@ class Source:
         return self._rebuild([value_of(values, rows) for value_of, values in pairs])
 
     @property
+    def is_near(self) -> bool:
+        """Whether it is read where it lies."""
+        return self._cached is None
+
+    @property
     def stats(self) -> ReadStats:
         """What this process has read of a dataset that is far away, whole chunks not counted."""
         return NOTHING if self._cached is None else self._cached.stats

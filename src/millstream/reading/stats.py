@@ -8,10 +8,12 @@ from operator import add, sub
 from time import perf_counter as now
 from typing import Any, NamedTuple, Self
 
-__all__ = ["NOTHING", "LoaderStats", "ReadStats", "Stages", "now", "total"]
+__all__ = ["NOTHING", "TRAINER", "LoaderStats", "ReadStats", "Stages", "now", "total"]
 
 # A trainer that waits for less than this part of the time is not held up by its data.
 HELD_UP = 0.05
+# Who makes batches if no worker does.
+TRAINER = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,7 @@ class Stages(NamedTuple):
 
     free: when it was done with the batch before. begun, read, decoded, made: when it began, and was
     done with each stage; transforms count as decoding. network: the seconds of reading in which it
-    waited for the network. worker: its number.
+    waited for the network. worker: its number, or TRAINER.
     """
 
     free: float
@@ -66,7 +68,7 @@ class Stages(NamedTuple):
     decoded: float
     made: float
     network: float
-    worker: int = 0
+    worker: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from millstream.reading.output import Away, Here, Output
 from millstream.reading.randomness import seeded
 from millstream.reading.reader import Empty, Rows
 from millstream.reading.run import Shape
-from millstream.reading.stats import ReadStats, Stages, now
+from millstream.reading.stats import TRAINER, ReadStats, Stages, now
 from millstream.reading.streamed import Samples, Streamed, feed_of, is_plain, samples_at
 
 CollateFn = Callable[[list[Any]], Any]
@@ -95,8 +95,8 @@ class Maker:
         step: int,
         rows: Rows,
         output: Output,
-        free: float | None = None,
-        worker: int = 0,
+        free: float | None,
+        worker: int,
     ) -> Made:
         """The batch of a step, of its rows. FunctionError if a function of the user's raises.
 
@@ -258,4 +258,4 @@ def make_here(maker: Maker, plan: Plan, steps: range) -> Iterator[Made]:
     """The batches of steps, made in the trainer's own process."""
     rows_of, here = StepRows(plan, maker.rank), Here()
     for step in steps:
-        yield maker.make(plan, step, rows_of(step), here)
+        yield maker.make(plan, step, rows_of(step), here, free=None, worker=TRAINER)

@@ -130,6 +130,11 @@ class Stream:
         return Ahead(self.source, needing, epoch, start, rank=rank, ranks=ranks, among=among)
 
     @property
+    def is_near(self) -> bool:
+        """Whether all of it is read where it lies."""
+        return self.source.is_near
+
+    @property
     def stats(self) -> ReadStats:
         """What this process has read of data that is far away, whole chunks not counted."""
         return self.source.stats

@@ -12,7 +12,7 @@ from millstream.execution import Crew, Ordered, Threads
 from millstream.plan import Plan
 from millstream.reading.run import Run
 from millstream.reading.stats import NOTHING, LoaderStats, ReadStats, now
-from millstream.reading.steps import Failed, Made, Maker, WorkerStart, make_here
+from millstream.reading.steps import Failed, Made, Maker, Steps, WorkerStart, make_here
 from millstream.reading.streamed import feed_of
 from millstream.torch.pace import MOST_STEPS, Pace
 from millstream.torch.pinning import Pinned
@@ -56,12 +56,13 @@ class Engine:
         self._fetched_before = self.feed.fetched()
         self._read_before = self.feed.stats
         self._kept: _Kept | None = None
+        self._awake: Ordered[list[Made | Failed]] | None = None
         self._clock, self.trace = Clock(), trace
         self._pace = Pace(most=MOST_STEPS if maker.is_quick else 1)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy has no workers yet."""
-        return {**self.__dict__, "_kept": None}
+        return {**self.__dict__, "_kept": None, "_awake": None}
 
     @property
     def stats(self) -> LoaderStats:
@@ -74,7 +75,7 @@ class Engine:
         """A batch was handed out: asked for, and there, at these times. since: as in `Clock`."""
         self._clock.add(made.stages, asked, got, since)
         if self.trace is not None:
-            self.trace.add(Handed(step, made.stages.worker, asked, got, made.stages))
+            self.trace.add(Handed(step, asked, got, made.stages))
         if made.stats is not None:
             self._read += made.stats
 
@@ -85,8 +86,9 @@ class Engine:
             yield from make_here(self._maker, plan, steps)
             return
         crew = self._crew(run)
-        tasks = self._pace.turns(plan.epoch.number, plan.start, steps)
         try:
+            first = yield from self._until_awake(crew, plan, steps)
+            tasks = self._pace.turns(plan.epoch.number, plan.start, steps[first:])
             for turn in crew.results(tasks, timeout=self._timeout):
                 self._pace.saw(turn)
                 turn.reverse()
@@ -95,6 +97,27 @@ class Engine:
         finally:
             if not self._persistent:
                 crew.close()
+
+    def _until_awake(
+        self, crew: Ordered[list[Made | Failed]], plan: Plan, steps: range
+    ) -> Generator[Made, None, int]:
+        """Makes batches here as long as new workers are not there; returns how many that were.
+
+        It is what a worker would make, if it is made by no function of the user's. Of what is far
+        away workers keep parts for themselves: what is read here is read again there.
+        """
+        is_same = self._maker.is_quick and self._init_fn is None and self.feed.is_near
+        if crew is self._awake or not is_same:
+            return 0
+        are_awake = crew.rouse(Steps(epoch=plan.epoch.number, start=plan.start, first=0, count=0))
+        number = 0
+        for made in make_here(self._maker, plan, steps):
+            yield made
+            number += 1
+            if are_awake():
+                break
+        self._awake = crew
+        return number
 
     def _crew(self, run: Run) -> Ordered[list[Made | Failed]]:
         settings = run.order.settings()

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from millstream.reading.stats import LoaderStats, ReadStats, Stages
+from millstream.reading.stats import TRAINER, LoaderStats, ReadStats, Stages
 
 
 @dataclass(frozen=True, slots=True)
 class Handed:
-    """A batch that a trainer asked for and got, and when its worker was at its stages."""
+    """A batch that a trainer asked for and got, and when who made it was at its stages."""
 
     step: int
-    worker: int
     asked: float
     got: float
     stages: Stages
@@ -96,7 +95,8 @@ class Trace:
 def _events(seen: list[Handed]) -> Iterator[dict[str, Any]]:
     """Events of the trace format: times in microseconds, thread 0 is the trainer."""
     start = min(min(handed.stages.begun, handed.asked) for handed in seen)
-    names = {0: "trainer", **{h.worker + 1: f"worker {h.worker}" for h in seen}}
+    workers = {handed.stages.worker for handed in seen} - {TRAINER}
+    names = {0: "trainer", **{worker + 1: f"worker {worker}" for worker in workers}}
     for thread, name in sorted(names.items()):
         yield {"ph": "M", "pid": 0, "tid": thread, "name": "thread_name", "args": {"name": name}}
     for handed in seen:
@@ -114,7 +114,8 @@ def _events(seen: list[Handed]) -> Iterator[dict[str, Any]]:
 
 
 def _spans(handed: Handed) -> Iterator[tuple[int, str, float, float]]:
-    at, worker = handed.stages, handed.worker + 1
+    at = handed.stages
+    worker = 0 if at.worker == TRAINER else 1 + at.worker
     yield worker, "fetch", at.begun, at.begun + at.network
     yield worker, "read", at.begun + at.network, at.read
     yield worker, "decode", at.read, at.decoded
