@@ -14,8 +14,8 @@ import numpy as np
 import millstream as ms
 from millstream.format import ChunkTable, Manifest
 from millstream.format.keys import version_key
-from millstream.reading.versions import load_version
 from millstream.store import LocalStore
+from millstream.versions import load_version
 from millstream.writing.commit import publish
 
 

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from millstream.reading.dataset import StreamingDataset
     from millstream.reading.jpeg import JpegDecode
     from millstream.reading.parallel import ParallelStreamingDataset
+    from millstream.reading.split import train_test_split
     from millstream.store.walk import walk
     from millstream.tokens import TokensLoader
     from millstream.torch.loader import StreamingDataLoader
+    from millstream.writing.map import map
+    from millstream.writing.merge import merge_datasets
     from millstream.writing.optimize import optimize
 
 __version__ = "0.1.0.dev0"
@@ -34,7 +37,10 @@ __all__ = [
     "StreamingDataLoader",
     "StreamingDataset",
     "TokensLoader",
+    "map",
+    "merge_datasets",
     "optimize",
+    "train_test_split",
     "walk",
 ]
 
@@ -49,7 +55,10 @@ _HOMES = {
     "StreamingDataLoader": "millstream.torch.loader",
     "StreamingDataset": "millstream.reading.dataset",
     "TokensLoader": "millstream.tokens",
+    "map": "millstream.writing.map",
+    "merge_datasets": "millstream.writing.merge",
     "optimize": "millstream.writing.optimize",
+    "train_test_split": "millstream.reading.split",
     "walk": "millstream.store.walk",
 }
 

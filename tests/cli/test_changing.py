@@ -21,8 +21,9 @@ from millstream.cli.write import find_inputs
 from millstream.errors import UsageError
 from millstream.store import LocalStore
 from millstream.writing.folder import unfinished
+from millstream.writing.knobs import WITHOUT_EFFECT
 
-COMMANDS = ["info", "ls", "get", "verify", "repair", "prune", "optimize"]
+COMMANDS = ["info", "ls", "get", "verify", "repair", "prune", "optimize", "merge"]
 
 
 # The command line itself -----------------------------------------------------------------------
@@ -270,7 +271,8 @@ def test_functions_that_cannot_be_had(
 def test_every_argument_of_optimize_has_an_option() -> None:
     args = vars(parser().parse_args(["optimize", "m:f", "in", "out"]))
     renamed = {"fn": "function", "output_dir": "output", "verbose": "json"}
-    parameters = inspect.signature(ms.optimize).parameters
+    in_python_alone = {"weights", "reader", *WITHOUT_EFFECT}
+    parameters = inspect.signature(ms.optimize).parameters.keys() - in_python_alone
     assert [name for name in parameters if renamed.get(name, name) not in args] == []
     for name, value in (("chunk_bytes", "5MB"), ("chunk_size", "5"), ("num_workers", "0")):
         option = "--" + name.replace("_", "-")

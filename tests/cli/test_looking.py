@@ -16,8 +16,8 @@ from PIL import Image
 import millstream as ms
 from millstream.cli import main
 from millstream.format import Tombstone, read_header
-from millstream.reading.versions import load_version
 from millstream.store import LocalStore
+from millstream.versions import load_version
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import pytest
 from datasets import chunk_files, everything, flip, manifest_file
 from documents import of_lengths, write
 
-from millstream.reading.versions import load_version
 from millstream.store import LocalStore
+from millstream.versions import load_version
 from millstream.writing.commit import publish
 
 LENGTHS = [40, 0, 250, 3, 30, 100]

@@ -17,6 +17,7 @@ LAYERS = {
     "execution": 1,
     "cache": 2,
     "testing": 2,
+    "versions": 2,
     "writing": 3,
     "reading": 3,
     "torch": 4,

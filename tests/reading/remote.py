@@ -17,8 +17,8 @@ from millstream.reading.cached import CachedChunks
 from millstream.reading.chunks import MappedChunks
 from millstream.reading.fetching.asks import Filled, Presence, Wanted
 from millstream.reading.reader import Chunks, Reader, Values
-from millstream.reading.versions import load_version
 from millstream.store import LocalStore
+from millstream.versions import load_version
 
 
 @dataclass

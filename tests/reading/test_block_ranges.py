@@ -20,8 +20,8 @@ from millstream.reading.blocks import BlockItems, BlockReader
 from millstream.reading.cached import CachedChunks
 from millstream.reading.dataset import stream_of
 from millstream.reading.sparse import EXTRA_BYTES
-from millstream.reading.versions import load_version
 from millstream.store import LocalStore
+from millstream.versions import load_version
 
 SIZE = 2_049
 LENGTHS = [90_000, 130_000, 5, 0, 299_000, 400_000, 77_777]

@@ -23,8 +23,8 @@ from millstream.format import Tombstone, read_header
 from millstream.format.layout import HEAD_BYTES, Layout
 from millstream.reading.sizes import mean_sizes, spread
 from millstream.reading.verify import Finding, check_bytes, check_parent, check_sizes
-from millstream.reading.versions import history, load_version
 from millstream.store import LocalStore
+from millstream.versions import history, load_version
 
 
 def findings(store: LocalStore) -> list[Finding]:

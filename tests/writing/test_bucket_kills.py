@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -42,10 +43,10 @@ JOBS = """
         for n in range(0 if i in (4, 5) else 1 + i % 2):
             yield {"id": i, "n": n, "text": f"{i}" * (50 * (i % 5 + 1))}
 
-    def job(place, options, take_over):
+    def job(place, options, take_over, mode):
         return ms.optimize(
             fn, range(14), place, num_workers=0, chunk_bytes="1700B", on_error="skip",
-            storage_options=options, take_over=take_over, verbose=False,
+            storage_options=options, take_over=take_over, verbose=False, mode=mode,
         )
 
     def count_requests(number):
@@ -59,7 +60,7 @@ JOBS = """
         CloudStore._client = counted
 
     for line in sys.stdin:
-        place, options, number, scratch, take_over = json.loads(line)
+        place, options, number, scratch, take_over, mode = json.loads(line)
         reader, writer = os.pipe()
         pid = os.fork()
         if not pid:
@@ -68,7 +69,7 @@ JOBS = """
             count_requests(number)
             code = 1
             try:
-                report = job(place, options, take_over)
+                report = job(place, options, take_over, mode)
                 os.write(writer, b"r%d " % len(report.skipped))
                 code = 0
             finally:
@@ -109,9 +110,14 @@ def live() -> Iterator[Live]:
     assert process.stdout is not None
 
     def call(
-        place: Bucket, scratch: Path, number: int | None = None, *, take_over: bool = False
+        place: Bucket,
+        scratch: Path,
+        number: int | None = None,
+        *,
+        take_over: bool = False,
+        mode: str | None = None,
     ) -> Life:
-        line = json.dumps([place.url, place.options, number, str(scratch), take_over])
+        line = json.dumps([place.url, place.options, number, str(scratch), take_over, mode])
         process.stdin.write(line + "\n")  # type: ignore[union-attr]
         process.stdin.flush()  # type: ignore[union-attr]
         return Life(*json.loads(process.stdout.readline()))  # type: ignore[union-attr]
@@ -178,6 +184,40 @@ def test_killed_at_each_request_it_goes_on(
         assert number % 2 == 0 or list(here.iterdir()) == []
         shutil.rmtree(here)
         there.rmdir()
+
+
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+def test_a_version_killed_at_each_request_is_there_or_not(
+    live: Live, bucket: Bucket, tmp_path: Path, mode: str
+) -> None:
+    """The old one until the new one is published, which is whole then; run again, it is there."""
+
+    def begin(name: object) -> Bucket:
+        place = below(bucket, name)
+        assert live(place, tmp_path).code == 0
+        return place
+
+    def versions(place: Bucket) -> set[str]:
+        return {key for key in place.objects() if re.fullmatch("versions/[0-9]{12}", key)}
+
+    undisturbed = begin("whole")
+    requests = live(undisturbed, tmp_path, mode=mode).requests
+    whole = undisturbed.objects()
+    assert requests > 25
+    published = 0
+    for number in [*range(3, requests - 14, 9), *range(requests - 14, requests + 1, 2)]:
+        place = begin(number)
+        before = place.objects()
+        assert live(place, tmp_path, number, mode=mode).code == -9
+        after = place.objects()
+        assert {k: after[k] for k in before if k != "latest"} == {
+            k: c for k, c in before.items() if k != "latest"
+        }
+        published += len(versions(place)) == 2
+        assert live(place, tmp_path, mode=mode).code == 0
+        assert left(place) == whole
+        assert list(tmp_path.iterdir()) == []
+    assert published >= 4
 
 
 def test_killed_twice_here_and_there(

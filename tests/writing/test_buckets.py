@@ -21,9 +21,9 @@ from servers.http import HTTPServer
 
 import millstream as ms
 from millstream import errors
-from millstream.reading.versions import load_version
 from millstream.store import LocalStore, Store, cloud, open_store
 from millstream.store.cloud import CloudStore
+from millstream.versions import load_version
 from millstream.writing.bucket_job import BucketJob
 from millstream.writing.commit import publish
 

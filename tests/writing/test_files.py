@@ -137,6 +137,28 @@ def test_a_fetched_file_is_read_before_it_goes(
     assert referred == []
 
 
+def test_of_a_list_of_inputs_each_file_is_one(
+    tmp_path: Path, paths: list[str], referred: list[str]
+) -> None:
+    def fn(some: list[str]) -> Any:
+        for path in some:
+            assert type(path) is str
+            yield ms.File(path)
+
+    write(tmp_path / "a", fn, paths[:10], batch_size=4)
+    write(tmp_path / "a", fn, paths[10:], batch_size=4, mode="append")
+    assert referred == paths
+    contents = [Path(path).read_bytes() for path in paths]
+    assert list(ms.StreamingDataset(tmp_path / "a")) == contents
+    # Those that were fetched are not there for long.
+    referred.clear()
+    with HTTPServer(Path(paths[0]).parent) as server:
+        urls = [f"{server.url}/{n}.jpg" for n in range(9)]
+        write(tmp_path / "b", fn, [*urls, paths[9]], batch_size=4)
+    assert referred == [paths[9]]
+    assert list(ms.StreamingDataset(tmp_path / "b")) == contents[:10]
+
+
 def test_each_file_is_read_once_and_written_once(
     tmp_path: Path, paths: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,8 +33,8 @@ from millstream.errors import (
 )
 from millstream.format import Tombstone, read_version
 from millstream.reading.verify import check_bytes
-from millstream.reading.versions import load_version
 from millstream.store import LocalStore
+from millstream.versions import load_version
 from millstream.writing.folder import unfinished
 from millstream.writing.prune import Pruning, prune
 

@@ -24,8 +24,8 @@ from millstream.errors import (
     UsageError,
 )
 from millstream.format import read_header
-from millstream.reading.versions import load_version
 from millstream.store import LocalStore
+from millstream.versions import load_version
 from millstream.writing.folder import unfinished
 from millstream.writing.rebuild import find_jobs
 from millstream.writing.repair import repair
@@ -240,7 +240,7 @@ def test_an_unfinished_job_is_refused(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "d")
     with pytest.raises(FunctionError):
         write(tmp_path / "d", fn=fn)
-    refused(store, UsageError, "run the same optimize call again")
+    refused(store, UsageError, "run the same call again")
 
 
 def test_a_running_job_is_left_alone(store: LocalStore) -> None:

@@ -67,7 +67,8 @@ def test_a_finished_dataset_of_another_job_says_so(tmp_path: Path, stop: Path) -
     assert text.startswith(f"{folder} holds a finished dataset of 6 samples by {name}. ")
     assert f"the code of {name}, or a value that it uses" in text
     assert "the inputs (now a sequence of 7, then a sequence of 6)" in text
-    assert text.endswith("Choose another output folder; this dataset was not changed")
+    assert "Choose another output folder, or pass mode=" in text
+    assert text.endswith("this dataset was not changed")
     shutil.rmtree(folder / "runs")
     assert "finished dataset of 6 samples. Choose another" in refusal(folder, reader(224, stop))
     # A record of a run is not a dataset.

@@ -23,8 +23,8 @@ import millstream as ms
 from millstream import TokensLoader
 from millstream.errors import OutputNotEmpty, SampleError, UsageError
 from millstream.format import Part
-from millstream.reading.versions import load_version
 from millstream.store import LocalStore
+from millstream.versions import load_version
 from millstream.writing import tasks, token_rows
 from millstream.writing.cuts import Limits
 from millstream.writing.token_rows import TokenRows

@@ -43,6 +43,7 @@ def write(folder: Path, fn: Any, inputs: Any, **options: Any) -> Any:
 
 
 def read(path: str) -> dict[str, Any]:
+    assert type(path) is str
     return {"name": Path(path).name, "text": Path(path).read_text()}
 
 

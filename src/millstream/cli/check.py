@@ -10,9 +10,9 @@ from millstream.cli.arguments import add_command, add_json, add_place, open_give
 from millstream.cli.show import plural, print_json, progress
 from millstream.errors import CorruptData
 from millstream.reading.verify import Finding, check_bytes, check_parent, check_sizes
-from millstream.reading.versions import Version, load_version
 from millstream.store import Store
 from millstream.units import size_text
+from millstream.versions import Version, load_version
 
 if TYPE_CHECKING:
     from millstream.cli.arguments import Commands

@@ -12,9 +12,9 @@ from millstream.errors import CorruptData
 from millstream.format import Field, Header, Manifest, Tombstone
 from millstream.format.keys import chunk_key
 from millstream.reading.sizes import MeanSize, known_sizes, mean_sizes
-from millstream.reading.versions import Past, Version, history, load_version
 from millstream.store import LocalStore, NearStore, Store, near
 from millstream.units import size_text
+from millstream.versions import Past, Version, history, load_version
 from millstream.writing.inventory import RunRecord, chunk_header, run_record
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _page(found: _Described) -> list[str]:
     settings = [
         f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}"
         for name, value in manifest.settings.items()
-        if value is not None
+        if value is not None and name != "mode"
     ]
     compression, encryption = found.filters
     facts = [
@@ -195,13 +195,18 @@ def _history(found: _Described) -> list[str]:
         if isinstance(past, Version):
             manifest = past.manifest
             counts = [f"{manifest.rows:,}", size_text(manifest.nbytes), f"{len(manifest.chunks):,}"]
-            parent = (manifest.parent or "")[:16]
+            parent, mode = (manifest.parent or "")[:16], _mode(manifest)
             told = "newest" if number == found.newest else ""
         else:
-            counts, parent, told = [""] * 3, "", _state(past)
-        rows.append([f"{number}", *counts, digest, parent, told])
-    titles = ["VERSION", "ROWS", "SIZE", "CHUNKS", "DIGEST", "PARENT", ""]
+            counts, parent, mode, told = [""] * 3, "", "", _state(past)
+        rows.append([f"{number}", *counts, digest, parent, mode, told])
+    titles = ["VERSION", "ROWS", "SIZE", "CHUNKS", "DIGEST", "PARENT", "MODE", ""]
     return table(titles, rows, right="VERSION ROWS SIZE CHUNKS")
+
+
+def _mode(manifest: Manifest) -> str:
+    """How a version was made from its parent."""
+    return str(manifest.settings.get("mode", ""))
 
 
 def _document(found: _Described) -> dict[str, object]:
@@ -245,6 +250,7 @@ def _past_json(number: int, past: Past) -> dict[str, object]:
         "state": _state(past),
         "digest": past.digest if isinstance(past, Version | Tombstone) else None,
         "parent": manifest and manifest.parent,
+        "mode": manifest and (_mode(manifest) or None),
         "rows": manifest and manifest.rows,
         "bytes": manifest and manifest.nbytes,
         "chunks": manifest and len(manifest.chunks),

@@ -9,8 +9,8 @@ import numpy as np
 
 from millstream.cli.arguments import add_command, add_json, add_place, open_given
 from millstream.cli.show import print_json, table
-from millstream.reading.versions import load_version
 from millstream.units import size_text
+from millstream.versions import load_version
 
 if TYPE_CHECKING:
     from millstream.cli.arguments import Commands

@@ -16,8 +16,8 @@ from millstream.format import bind, builtin, rebuilder
 from millstream.format.codecs import BlobCodec
 from millstream.format.tree import flattener
 from millstream.reading.dataset import StreamingDataset
-from millstream.reading.versions import load_version
 from millstream.units import size_text
+from millstream.versions import load_version
 
 if TYPE_CHECKING:
     from millstream.cli.arguments import Commands

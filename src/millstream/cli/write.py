@@ -17,6 +17,7 @@ from millstream.cli.arguments import (
     add_command,
     add_json,
     add_storage_options,
+    at_least_one,
     storage_options,
 )
 from millstream.cli.show import note, plural, print_json
@@ -47,6 +48,9 @@ INPUTS is one of
 For an input that is the URL of an object FUNCTION gets the path of a local copy, which is removed
 afterwards. OUTPUT may be a prefix in a bucket: chunks are uploaded while the work goes on.
 
+With --mode append or overwrite OUTPUT may hold a dataset: a new version of it is made, and who
+reads the old one goes on. Nothing is deleted; `millstream prune` frees old versions.
+
 A job that was stopped goes on when the same command is given again.
 """
 OPTIMIZE_END = """\
@@ -61,6 +65,7 @@ example: with this in prepare.py,
   millstream optimize prepare:read_photo 'photos/**/*.jpg' data/photos --workers 8
   millstream optimize prepare:read_photo @list.txt data/photos --chunk-bytes 128MB
   millstream optimize prepare:read_photo photos s3://bucket/photos
+  millstream optimize prepare:read_photo new-photos data/photos --mode append
 
 exit codes: 0 done; 1 it failed, and says why; 2 the command makes no sense.
 """
@@ -79,6 +84,12 @@ def add_commands(commands: Commands) -> None:
     write.add_argument("function", metavar="MODULE:FUNCTION")
     write.add_argument("inputs", metavar="INPUTS", help="a folder, a glob, a URL, or @FILE")
     write.add_argument("output", metavar="OUTPUT", help="a new or empty folder, or a URL")
+    write.add_argument(
+        "--mode",
+        choices=["append", "overwrite"],
+        help="what becomes of the dataset in OUTPUT: a version with more rows, or with others",
+    )
+    _add_inputs(write)
     _add_chunks(write)
     write.add_argument(
         "--workers",
@@ -133,6 +144,19 @@ def _add_chunks(write: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_inputs(write: argparse.ArgumentParser) -> None:
+    """Which inputs FUNCTION gets, and how."""
+    write.add_argument(
+        "--batch-size", type=at_least_one, metavar="N", help="give FUNCTION lists of N inputs"
+    )
+    write.add_argument(
+        "--fast-dev-run", type=at_least_one, metavar="N", help="the first N inputs alone, for a try"
+    )
+    write.add_argument(
+        "--input-dir", metavar="URL", help="where inputs that are relative paths lie; with @FILE"
+    )
+
+
 def _optimize(args: argparse.Namespace) -> int:
     fn = import_function(args.function)
     inputs = find_inputs(args.inputs, args.output, storage_options(args))
@@ -143,6 +167,10 @@ def _optimize(args: argparse.Namespace) -> int:
         args.output,
         chunk_bytes=_number_or_text(args.chunk_bytes),
         chunk_size=args.chunk_size,
+        mode=args.mode,
+        batch_size=args.batch_size,
+        fast_dev_run=args.fast_dev_run or False,
+        input_dir=args.input_dir,
         item_loader=args.item_loader,
         num_workers=args.num_workers,
         batched=args.batched,

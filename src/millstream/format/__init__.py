@@ -8,7 +8,14 @@ from millstream.format.header import Header, header_bytes, read_header
 from millstream.format.layout import HEAD_BYTES, MAX_ROWS, Identity, Layout, object_bytes
 from millstream.format.manifest import ChunkTable, Manifest, read_manifest, version_digest
 from millstream.format.part import Arrays, Blobs, FileSpan, Part
-from millstream.format.schema import Field, Schema, bind, schema_error
+from millstream.format.schema import (
+    Field,
+    Schema,
+    bind,
+    common_schema,
+    schema_difference,
+    schema_error,
+)
 from millstream.format.token_view import TokenView
 from millstream.format.tokens import TokenEncoder, Tokens
 from millstream.format.tombstone import Tombstone, read_version
@@ -47,6 +54,7 @@ __all__ = [
     "bind",
     "builtin",
     "chunk_layout",
+    "common_schema",
     "header_bytes",
     "object_bytes",
     "object_digest",
@@ -54,6 +62,7 @@ __all__ = [
     "read_manifest",
     "read_version",
     "rebuilder",
+    "schema_difference",
     "schema_error",
     "version_digest",
 ]

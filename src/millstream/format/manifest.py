@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +53,18 @@ class ChunkTable:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @staticmethod
+    def joined(tables: Sequence[ChunkTable]) -> ChunkTable:
+        """The chunks of several tables, one after another: all with tokens, or all without."""
+        tokens = [table.tokens for table in tables if table.tokens is not None]
+        return ChunkTable(
+            rows=np.concatenate([table.rows for table in tables]),
+            lead=np.concatenate([table.lead for table in tables]),
+            sizes=np.concatenate([table.sizes for table in tables]),
+            digests=np.concatenate([table.digests for table in tables]),
+            tokens=np.concatenate(tokens) if tokens else None,
+        )
 
     def name(self, chunk: int) -> str:
         """The digest of a chunk in hex, which is its name."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from millstream.errors import CorruptData, SampleError
 from millstream.format.codecs import ArrayCodec, Codec, Shape
@@ -147,17 +147,44 @@ def bind(schema: Schema, codecs: Sequence[Codec]) -> tuple[Codec, ...]:
     return bound
 
 
-def schema_error(expected: Schema, got: Schema) -> SampleError | None:
-    """What differs between the types of two samples, named by field; None if nothing does."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaDifference:
+    """Where two schemas first differ. name: of the field; got, expected: its types, in words."""
+
+    name: str
+    got: str
+    expected: str
+
+
+def schema_difference(expected: Schema, got: Schema) -> SchemaDifference | None:
+    """What differs between the types of two samples; None if nothing does. Shapes do not count."""
     if expected is got:
         return None
     if found := difference(expected.tree, got.tree):
         name = path_name(found.path) or "the sample"
-        return SampleError(type_difference(name, found.got, found.expected))
+        return SchemaDifference(name=name, got=found.got, expected=found.expected)
     for one, other in zip(expected.fields, got.fields, strict=True):
         if (one.kind, one.dtype) != (other.kind, other.dtype):
-            return SampleError(type_difference(one.name, str(other), str(one)))
+            return SchemaDifference(name=one.name, got=str(other), expected=str(one))
     return None
+
+
+def schema_error(expected: Schema, got: Schema) -> SampleError | None:
+    """What differs between the types of two samples, named by field; None if nothing does."""
+    found = schema_difference(expected, got)
+    if found is None:
+        return None
+    return SampleError(type_difference(found.name, found.got, found.expected))
+
+
+def common_schema(schemas: Sequence[Schema]) -> Schema:
+    """The schema of rows from several datasets that differ in shapes at most."""
+    columns = zip(*(schema.fields for schema in schemas), strict=True)
+    fields = [
+        same[0] if len({field.shape for field in same}) == 1 else replace(same[0], shape=None)
+        for same in columns
+    ]
+    return Schema(tree=schemas[0].tree, fields=tuple(fields))
 
 
 def type_difference(name: str, got: str, expected: str) -> str:

@@ -17,7 +17,7 @@ from millstream.plan.randomness import (
     generator_for_row,
     uniforms,
 )
-from millstream.plan.selection import Selection, split, subsample
+from millstream.plan.selection import Cut, Selection, split, subsample
 from millstream.plan.weights import Curriculum, Group, as_weights
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "CoverageReport",
     "Curriculum",
     "Cursor",
+    "Cut",
     "Epoch",
     "Group",
     "Keys",

@@ -85,20 +85,37 @@ def column(values: npt.ArrayLike, name: str) -> Ints:
     return array
 
 
-def split(selection: Selection, fractions: Sequence[float], *, seed: int) -> list[Selection]:
+def split(
+    selection: Selection, fractions: Sequence[float], *, seed: int, by_chunk: bool = False
+) -> list[Selection]:
     """Disjoint parts of a selection, the first fractions[0] of its rows large, and so on.
 
     Rows are dealt out in short strips, so that each part is like the whole even if the data is
-    sorted. Counts are exact to a row; with fractions that sum to 1 every row is in one part. What
-    is dealt are the rows of each copy: two copies of a row may come into two parts.
-    Raises UsageError.
+    sorted; by_chunk: in whole intervals, so that each part is of few chunks. Counts are exact to a
+    row; with fractions that sum to 1 every row is in one part. What is dealt are the rows of each
+    copy: two copies of a row may come into two parts. Raises UsageError.
     """
     if not (all(part > 0 for part in fractions) and 0 < math.fsum(fractions) <= 1 + SLACK):
         raise UsageError(f"fractions are {list(fractions)}, expected positive, with a sum up to 1")
-    strips = _strips(selection)
+    strips = selection if by_chunk else _strips(selection)
     dealt = shuffled(np.arange(len(strips.chunk)), derive("split", seed))
     borders = np.cumsum([0, *_counts(selection.rows, fractions)])
     return [_dealt(strips, dealt, first, last) for first, last in pairwise(borders.tolist())]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """One part of a split: the part of this number, from 0. The rest is as in `split`."""
+
+    fractions: tuple[float, ...]
+    number: int
+    seed: int
+    by_chunk: bool
+
+    def of(self, selection: Selection) -> Selection:
+        """That part of a selection."""
+        parts = split(selection, self.fractions, seed=self.seed, by_chunk=self.by_chunk)
+        return parts[self.number]
 
 
 def subsample(selection: Selection, fraction: float, *, seed: int) -> Selection:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -27,6 +28,9 @@ from millstream.reading.transforms import MakeRng, Transform, Transforms
 from millstream.store import near, open_store
 from millstream.tokens import TokensLoader
 from millstream.units import parse_size
+
+if TYPE_CHECKING:
+    from millstream.reading.as_inputs import Numbered
 
 
 class StreamingDataset(Streamed):
@@ -187,6 +191,12 @@ class StreamingDataset(Streamed):
     def _position_rng(self, epoch: int, position: int) -> MakeRng:
         return lambda: generator(self.seed, epoch, position)
 
+    def __inputs__(self) -> Numbered:
+        """What `map` and `optimize` take this for: its samples."""
+        from millstream.reading.as_inputs import samples_as_inputs
+
+        return samples_as_inputs(self)
+
     def __repr__(self) -> str:
         source = self._stream.source
         manifest = source.manifest
@@ -200,7 +210,16 @@ class StreamingDataset(Streamed):
 
 # For the loader, and not for users of a dataset ----------------------------------------------
 
+DatasetT = TypeVar("DatasetT", bound=StreamingDataset)
+
 
 def stream_of(dataset: StreamingDataset) -> Stream:
     """The rows of a dataset and their orders."""
     return dataset._stream
+
+
+def with_stream(dataset: DatasetT, stream: Stream) -> DatasetT:
+    """A dataset like this one in all else, before its first epoch, over other rows."""
+    other = copy(dataset)
+    other._stream, other._epoch = stream, 0
+    return other

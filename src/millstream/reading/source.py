@@ -29,9 +29,9 @@ from millstream.reading.output import Room
 from millstream.reading.private import REQUEST_BYTES
 from millstream.reading.reader import Empty, Rows, Values
 from millstream.reading.stats import NOTHING, ReadStats
-from millstream.reading.versions import load_version
 from millstream.store import NearStore
 from millstream.tokens import TokensLoader
+from millstream.versions import load_version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +107,12 @@ class Source:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.place, self.manifest.version, self._reading, self.digest)
+
+    def again(self) -> Source:
+        """The same version, for another stream: what goes ahead of the one is not the other's."""
+        other = object.__new__(Source)
+        other.__dict__.update(self.__dict__, next_up=None)
+        return other
 
     @property
     def tree(self) -> Tree:

@@ -13,6 +13,7 @@ from millstream.errors import RowOutOfRange
 from millstream.plan import (
     AnyEpoch,
     AnyOrder,
+    Cut,
     Epoch,
     Order,
     Selection,
@@ -34,7 +35,8 @@ from millstream.reading.stats import ReadStats
 class Stream:
     """A selection of a version's rows, and what decides their order.
 
-    shuffle: what holds where nobody says otherwise. lanes, window: None for the default.
+    cuts: which part of the rows it is, after splits, one of the other. shuffle: what holds where
+    nobody says otherwise. lanes, window: None for the default.
     cache_bytes: windows are planned so that those of all lanes, twice, fit half of it.
     """
 
@@ -45,6 +47,7 @@ class Stream:
     lanes: int | None
     window: int | None
     cache_bytes: int
+    cuts: tuple[Cut, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         """What travels: what follows from it is made anew there."""
@@ -53,12 +56,19 @@ class Stream:
     @cached_property
     def selection(self) -> Selection:
         """The rows that are read."""
-        whole = Selection.whole(self.source.chunk_rows)
-        return whole if self._is_whole else take_part(whole, self.subsample, seed=self.seed)
+        chosen = Selection.whole(self.source.chunk_rows)
+        if self.subsample < 1:
+            chosen = take_part(chosen, self.subsample, seed=self.seed)
+        for cut in self.cuts:
+            chosen = cut.of(chosen)
+        # Copies come last: a part has all copies of its rows.
+        if self.subsample > 1:
+            chosen = take_part(chosen, self.subsample, seed=self.seed)
+        return chosen
 
     @property
     def _is_whole(self) -> bool:
-        return self.subsample == 1.0
+        return self.subsample == 1.0 and not self.cuts
 
     @cached_property
     def length(self) -> int:

@@ -19,9 +19,9 @@ from millstream.format import (
     object_digest,
 )
 from millstream.format.keys import chunk_key
-from millstream.reading.versions import Version, history
 from millstream.store import ListingStore, LocalStore, ReadableStore, blocks, staged
 from millstream.store.local import map_file
+from millstream.versions import Version, history
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from millstream.store.local import LocalStore
 from millstream.store.memory import MemoryStore
-from millstream.store.place import near, open_place, open_store, service_of
+from millstream.store.place import near, open_place, open_store, service_of, shared_bucket
 from millstream.store.protocol import (
     Folder,
     ListingStore,
@@ -33,5 +33,6 @@ __all__ = [
     "open_place",
     "open_store",
     "service_of",
+    "shared_bucket",
     "staged",
 ]

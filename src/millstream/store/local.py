@@ -84,7 +84,7 @@ class LocalStore:
                 return False
             finally:
                 temporary.unlink()
-            _sync_folder(path.parent)
+            _sync(path.parent)
         return True
 
     def adopt(self, file: Path, key: str) -> None:
@@ -96,6 +96,25 @@ class LocalStore:
         with storage_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             file.replace(target)
+
+    def link(self, file: Path, key: str, *, sync: bool = True) -> bool:
+        """Gives a file that never changes a further name here; False where that cannot be.
+
+        Then it lies on another file system, or on one without links. sync: whether the file is on
+        the disk when this returns. Names as in `adopt`.
+        """
+        target = self.path(key)
+        with storage_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = (self.temporary or target.parent) / f".new-{secrets.token_hex(8)}"
+            try:
+                os.link(file, temporary)
+            except OSError:
+                return False
+            if sync:  # whoever made it may not have waited for the disk
+                _sync(temporary)
+            temporary.replace(target)
+        return True
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """The files below `prefix`, a folder's key with its slash, or "" for all, sorted."""
@@ -132,15 +151,15 @@ class LocalStore:
     def sync_names(self, folder: str) -> None:
         """Waits until the names of the objects below `folder` are on the disk."""
         with storage_errors(self.path(folder)):
-            _sync_folder(self.path(folder))
-            _sync_folder(self.root)
+            _sync(self.path(folder))
+            _sync(self.root)
 
     def _replace(self, key: str, pieces: Iterable[bytes | memoryview]) -> None:
         path = self.path(key)
         with storage_errors(path):
             temporary = self._write(path, pieces)
             temporary.replace(path)
-            _sync_folder(path.parent)
+            _sync(path.parent)
 
     def _open(self, key: str) -> io.FileIO:
         path = self.path(key)
@@ -229,8 +248,9 @@ class storage_errors:  # noqa: N801 - reads as a clause: with storage_errors(pat
             ) from error
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -115,6 +115,32 @@ def open_place(place: str | os.PathLike[str]) -> LocalStore:
     raise UnsupportedError(f"{found} cannot be used here by this version; give a local path")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedBucket:
+    """Two places below one bucket. place: the bucket's URL; one, other: of them, "" or "a/b/"."""
+
+    place: str
+    one: str
+    other: str
+
+
+def shared_bucket(
+    one: str | os.PathLike[str], other: str | os.PathLike[str]
+) -> SharedBucket | None:
+    """The bucket where both places lie; None if there is none, or nothing can be written there."""
+    first, second = parse(one), parse(other)
+    if not isinstance(first, Remote) or not isinstance(second, Remote):
+        return None
+    if (first.service, first.bucket) != (second.service, second.bucket):
+        return None
+    if first.service in {"http", "hf"}:
+        return None
+    prefixes = [f"{remote.prefix}/" if remote.prefix else "" for remote in (first, second)]
+    return SharedBucket(
+        place=f"{first.service}://{first.bucket}", one=prefixes[0], other=prefixes[1]
+    )
+
+
 def _bucket(service: str, scheme: str, rest: str) -> Remote:
     name, _, path = rest.partition("/")
     prefix = _prefix(path, f"{scheme}://{rest}")

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from millstream.errors import UsageError
 from millstream.plan import CoverageReport
+from millstream.reading.as_inputs import Numbered, batches_as_inputs
 from millstream.reading.run import Run, Shape, drops_last
 from millstream.reading.stats import LoaderStats
 from millstream.reading.steps import Maker
@@ -177,6 +178,11 @@ class StreamingDataLoader(DataLoader[Any]):
     def __len__(self) -> int:
         """The batches of a whole epoch on this rank, in the present shape."""
         return len(self._run)
+
+    def __inputs__(self) -> Numbered:
+        """What `map` and `optimize` take this for: the batches of its first epoch, of all ranks."""
+        run = self._run
+        return batches_as_inputs(self.dataset, run.shape, run.shuffle, self.collate_fn)
 
     @property
     def remaining(self) -> int:

@@ -1,6 +1,6 @@
 """Jobs in a bucket: they work in a folder of the local disk, and note in the bucket what is done.
 
-    .job/owner               which run is at it, see claim.py
+    owner                    in .job/: which run is at it, see claim.py
 
 The folder is lost with its machine; then the segments in it are made again. On the same machine
 the next run goes on with them.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from blake3 import blake3
 from millstream.errors import OutputBusy, OutputNotEmpty, StorageError, StoreUnavailable
 from millstream.store import Store
 from millstream.store.local import storage_errors
-from millstream.writing.claim import OWNER, busy, claim, release
+from millstream.writing.claim import busy, claim, release
 from millstream.writing.holdings import JOB
 from millstream.writing.scratch import Scratch, lock_folder
 
@@ -30,18 +30,20 @@ from millstream.writing.scratch import Scratch, lock_folder
 AT_ONCE = 16
 # Of segments that wait on the local disk for slower tasks before them.
 WAITING_BYTES = 2_000_000_000
-RECORDS = f"{JOB}/chunks/"
-_JOB_JSON, _INPUTS = f"{JOB}/job.json", f"{JOB}/inputs"
 
 
 @dataclass(frozen=True, slots=True)
 class BucketChunks:
-    """Chunks that are uploaded; each is a local file for as long as that takes."""
+    """Chunks that are uploaded; each is a local file for as long as that takes.
+
+    records: what the keys of their records begin with.
+    """
 
     store: Store
+    records: str
     temporary: Path
 
-    def put(self, digest: str, pieces: Sequence[memoryview]) -> None:
+    def put(self, digest: str, pieces: Iterable[memoryview]) -> None:
         """Uploads the chunk, a large one in parts."""
         file = self.temporary / f"chunk-{digest}"
         try:
@@ -53,16 +55,20 @@ class BucketChunks:
 
     def record(self, sequence: int, content: bytes) -> None:
         """Makes a small object."""
-        self.store.put(f"{RECORDS}{sequence:06}.json", content)
+        self.store.put(f"{self.records}{sequence:06}.json", content)
 
 
 class BucketJob:
-    """The jobs of a prefix."""
+    """A job of a prefix. name: of the folder below it for the job."""
 
     waiting_bytes = WAITING_BYTES
 
-    def __init__(self, store: Store, take_over: bool) -> None:
-        self.store = store
+    def __init__(self, store: Store, name: str = JOB, *, take_over: bool = False) -> None:
+        self.store, self.name = store, name
+        self._owner, self._job_json = f"{name}/owner", f"{name}/job.json"
+        self._inputs, self._records = f"{name}/inputs", f"{name}/chunks/"
+        # A place of its own for each job that may run beside others.
+        self._scratch_of = str(store) if name == JOB else f"{store}/{name}"
         self._take_over = take_over
         self._claim: str | None = None
         self.scratch: Scratch
@@ -74,8 +80,8 @@ class BucketJob:
         return {name for name in names if not name.startswith(".probe-")}
 
     def enter(self) -> None:
-        """Locks the scratch folder, then claims the prefix."""
-        root = scratch_folder(str(self.store))
+        """Locks the scratch folder, then claims the job."""
+        root = scratch_folder(self._scratch_of)
         with storage_errors(root):
             scratch = lock_folder(root)
         if scratch is None:
@@ -86,18 +92,18 @@ class BucketJob:
         self.scratch = scratch
         try:
             with storage_errors(root):
-                self._claim = claim(self.store, scratch, take_over=self._take_over)
+                self._claim = claim(self.store, self._owner, scratch, take_over=self._take_over)
         except BaseException as error:
             self._end_scratch(error)
             raise
 
     def leave(self, error: BaseException | None) -> None:
-        """Gives the prefix back, for a run from anywhere."""
+        """Gives the job back, for a run from anywhere."""
         mine, self._claim = self._claim, None
         # Who could not be reached a moment ago is not waited for again: this machine may go on.
         if mine is not None and not isinstance(error, StoreUnavailable):
             with suppress(StorageError):
-                release(self.store, mine)
+                release(self.store, self._owner, mine)
         self._end_scratch(error)
 
     def _end_scratch(self, error: BaseException | None) -> None:
@@ -116,21 +122,35 @@ class BucketJob:
     def found(self) -> tuple[bytes, bytes] | None:
         """job.json and inputs; these may be missing, and then say no more than that they differ."""
         try:
-            job = self.store.get(_JOB_JSON)
+            job = self.store.get(self._job_json)
         except FileNotFoundError:
             return None
         self._tie(job)
+        return job, self._inputs_digests()
+
+    def _inputs_digests(self) -> bytes:
         try:
-            return job, self.store.get(_INPUTS)
+            return self.store.get(self._inputs)
         except FileNotFoundError:
-            return job, b""
+            return b""
+
+    def stopped(self, name: str) -> tuple[bytes, bytes] | None:
+        """The same of the job in another folder, if nobody claims it."""
+        other = BucketJob(self.store, name)
+        keys = other._keys()
+        if other._owner in keys or other._job_json not in keys:
+            return None
+        try:
+            return self.store.get(other._job_json), other._inputs_digests()
+        except FileNotFoundError:  # it ends just now
+            return None
 
     def begin(self, job: bytes, inputs: bytes) -> None:
         """job.json decides between two that begin at once; what it stands on is cleared before."""
-        self._delete(key for key in self._keys() if key != OWNER)
-        if not self.store.put_if_absent(_JOB_JSON, job):
-            raise busy(self.store)
-        self.store.put(_INPUTS, inputs)
+        self._delete(key for key in self._keys() if key != self._owner)
+        if not self.store.put_if_absent(self._job_json, job):
+            raise busy(self.store, self._owner)
+        self.store.put(self._inputs, inputs)
         self._tie(job)
 
     def _tie(self, job: bytes) -> None:
@@ -142,14 +162,14 @@ class BucketJob:
 
     def chunks(self) -> BucketChunks:
         """For the workers of this run."""
-        return BucketChunks(self.store, self.scratch.temporary)
+        return BucketChunks(self.store, self._records, self.scratch.temporary)
 
     def records(self) -> Iterable[tuple[int, bytes]]:
         """What was recorded of chunks."""
-        keys = [key for key in self._keys() if key.startswith(RECORDS)]
+        keys = [key for key in self._keys() if key.startswith(self._records)]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             contents = list(pool.map(self.store.get, keys))
-        names = [key.removeprefix(RECORDS).removesuffix(".json") for key in keys]
+        names = [key.removeprefix(self._records).removesuffix(".json") for key in keys]
         return [(int(name), content) for name, content in zip(names, contents, strict=True)]
 
     def sync(self) -> None:
@@ -164,14 +184,21 @@ class BucketJob:
     def _clear(self) -> None:
         keys = self._keys()
         if keys:
-            self._delete([_JOB_JSON])
-            self._delete(key for key in keys if key != OWNER)
-            self._delete([OWNER])
+            self._delete([self._job_json])
+            self._delete(key for key in keys if key != self._owner)
+            self._delete([self._owner])
+
+    def keep(self) -> None:
+        """Gives the claim back, and removes the scratch folder."""
+        mine, self._claim = self._claim, None
+        if mine is not None:
+            release(self.store, self._owner, mine)
+        self.scratch.remove("job")
 
     def remove_left(self) -> None:
         """Of a finished job. That two do so at once, here and there, does no harm."""
         self._clear()
-        root = _scratch_path(str(self.store))
+        root = _scratch_path(self._scratch_of)
         with storage_errors(root), suppress(FileNotFoundError):
             scratch = lock_folder(root)
             if scratch is not None:
@@ -182,14 +209,14 @@ class BucketJob:
 
     @contextmanager
     def left(self) -> Iterator[Iterable[tuple[int, bytes]] | None]:
-        """The records. Nobody is kept away: beside a finished version no job can begin."""
+        """The records. A job that begins meanwhile is not kept away; all that it makes is new."""
         keys = self._keys()
-        if OWNER in keys:
-            raise busy(self.store)
+        if self._owner in keys:
+            raise busy(self.store, self._owner)
         yield self.records() if keys else None
 
     def _keys(self) -> list[str]:
-        return [info.key for info in self.store.list(f"{JOB}/")]
+        return [info.key for info in self.store.list(f"{self.name}/")]
 
     def _delete(self, keys: Iterable[str]) -> None:
         with ThreadPoolExecutor(AT_ONCE) as pool:

@@ -1,8 +1,9 @@
-"""One run at a time on one prefix of a bucket, which has no locks: a claim, and who may take it.
+"""One run at a time on one job in a bucket, which has no locks: a claim, and who may take it.
 
-The claim is the object .job/owner, made by put_if_absent. Its id is noted in the scratch folder of
-the run, which the kernel unlocks when the run's process dies: so a run that has that folder's lock
-and finds its id in the bucket knows that whoever made the claim is gone, and goes on with it.
+The claim is the object `owner` in the folder of the job, made by put_if_absent. Its id is noted in
+the scratch folder of the run, which the kernel unlocks when the run's process dies: so a run that
+has that folder's lock and finds its id in the bucket knows that whoever made the claim is gone,
+and goes on with it.
 Anything else is for a person to decide, since no bucket can tell a machine that is gone from one
 that is slow. A wrong decision costs work done twice and never a dataset: both runs have one job,
 chunks are named by their content, and of two manifests one wins.
@@ -18,15 +19,15 @@ import time
 
 from millstream.errors import OutputBusy
 from millstream.store import Store
-from millstream.writing.holdings import JOB
 from millstream.writing.placed import read_object
 from millstream.writing.scratch import Scratch
 
-OWNER = f"{JOB}/owner"
 
+def claim(store: Store, owner: str, scratch: Scratch, *, take_over: bool) -> str:
+    """Claims a job and returns the claim's id; raises OutputBusy if another run has it.
 
-def claim(store: Store, scratch: Scratch, *, take_over: bool) -> str:
-    """Claims a prefix and returns the claim's id; raises OutputBusy if another run has it."""
+    owner: the key of the claim.
+    """
     mine = _noted(scratch)
     content = json.dumps(
         {
@@ -36,26 +37,26 @@ def claim(store: Store, scratch: Scratch, *, take_over: bool) -> str:
             "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
     ).encode()
-    if not store.put_if_absent(OWNER, content):
-        if not take_over and _owner(store) not in (mine, None):
-            raise busy(store)
-        store.put(OWNER, content)
+    if not store.put_if_absent(owner, content):
+        if not take_over and _owner(store, owner) not in (mine, None):
+            raise busy(store, owner)
+        store.put(owner, content)
     return mine
 
 
-def release(store: Store, mine: str) -> None:
-    """Gives a prefix back, unless another run has taken it over."""
-    if _owner(store) == mine:
-        store.delete(OWNER)
+def release(store: Store, owner: str, mine: str) -> None:
+    """Gives a job back, unless another run has taken it over."""
+    if _owner(store, owner) == mine:
+        store.delete(owner)
 
 
-def busy(store: Store) -> OutputBusy:
+def busy(store: Store, owner: str) -> OutputBusy:
     """The refusal that says who is there."""
-    found = _read(store)
+    found = _read(store, owner)
     who = f"process {found.get('pid')} on {found.get('host')} since {found.get('since')}"
     return OutputBusy(
         f"{store}: another job is writing here: {who}. Wait for it; if you know that it is gone, "
-        f"pass take_over=True (--take-over), or delete {store}/{OWNER}"
+        f"pass take_over=True (--take-over), or delete {store}/{owner}"
     )
 
 
@@ -69,12 +70,12 @@ def _noted(scratch: Scratch) -> str:
     return mine
 
 
-def _owner(store: Store) -> str | None:
-    return _read(store).get("id")
+def _owner(store: Store, owner: str) -> str | None:
+    return _read(store, owner).get("id")
 
 
-def _read(store: Store) -> dict[str, str]:
+def _read(store: Store, owner: str) -> dict[str, str]:
     try:
-        return read_object(store.get(OWNER)) or {}
+        return read_object(store.get(owner)) or {}
     except FileNotFoundError:
         return {}

@@ -22,6 +22,10 @@ READY_BYTES = 256_000_000
 _LONGEST_NAME = 255
 
 
+class Group(list[Any]):
+    """Inputs that fn gets as one list."""
+
+
 class NotFetched(Exception):
     """An input that could not be had; cause: what the store said; it gave no sample."""
 
@@ -62,6 +66,14 @@ class InputFetcher:
             pool.shutdown(cancel_futures=True)
             shutil.rmtree(folder, ignore_errors=True)
 
+    def fetch_group(self, values: Group, folder: Path) -> list[Any]:
+        """The same for each in a list; what is no text stays as it is."""
+        folder.mkdir()
+        return [
+            self.fetch(value, folder / f"{n}") if isinstance(value, str) else value
+            for n, value in enumerate(values)
+        ]
+
     def fetch(self, value: str, folder: Path) -> Path | str:
         """The local file of a URL, in a new folder; other text as it is. Raises NotFetched."""
         try:
@@ -94,7 +106,7 @@ class FetchedInputs:
         urls = [value for value in inputs if _may_be_url(value)]
         self._left = iter([(value, folder / f"{n}") for n, value in enumerate(urls)])
         self._fetcher, self._pool = fetcher, pool
-        self._ahead: deque[tuple[Future[Path | str], Path]] = deque()
+        self._ahead: deque[tuple[Future[Any], Path]] = deque()
         self._used: Path | None = None  # the folder of the file that fn has now
 
     def __iter__(self) -> FetchedInputs:
@@ -111,7 +123,7 @@ class FetchedInputs:
         self._begin()
         future, self._used = self._ahead.popleft()
         self._begin()
-        return str(future.result())
+        return _as_text(future.result())
 
     def _begin(self) -> None:
         """Begins as many fetches as may be under way."""
@@ -119,17 +131,36 @@ class FetchedInputs:
             following = next(self._left, None)
             if following is None:
                 return
-            future = self._pool.submit(self._fetcher.fetch, *following)
-            self._ahead.append((future, following[1]))
+            value, folder = following
+            future: Future[Any]
+            if isinstance(value, Group):
+                future = self._pool.submit(self._fetcher.fetch_group, value, folder)
+            else:
+                future = self._pool.submit(self._fetcher.fetch, value, folder)
+            self._ahead.append((future, folder))
 
     def _ready(self) -> int:
         done = [future for future, _ in self._ahead if future.done() and not future.exception()]
-        paths = [found for found in (future.result() for future in done) if isinstance(found, Path)]
-        return sum(path.stat().st_size for path in paths)
+        return sum(map(_nbytes, (future.result() for future in done)))
 
 
 def _may_be_url(value: Any) -> bool:
+    if isinstance(value, Group):
+        return any(map(_may_be_url, value))
     return isinstance(value, str) and "://" in value
+
+
+def _as_text(found: Any) -> Any:
+    """Local files by their names, also in a list."""
+    if isinstance(found, list):
+        return [_as_text(one) for one in found]
+    return str(found) if isinstance(found, Path) else found
+
+
+def _nbytes(found: Any) -> int:
+    if isinstance(found, list):
+        return sum(map(_nbytes, found))
+    return found.stat().st_size if isinstance(found, Path) else 0
 
 
 def file_name(name: str) -> str:

@@ -4,6 +4,8 @@
     .job/inputs              digests of the inputs, to name those that change
     .job/chunks/000003.json  chunk 3 is in its place
 
+A job that makes a further version has the folder .job-DIGEST, and runs beside others of its kind.
+
 That is what outlives a kill, wherever the output lies. A job in a folder works there too (see
 local_job.py), a job in a bucket on the local disk (see bucket_job.py).
 """
@@ -11,15 +13,22 @@ local_job.py), a job in a bucket on the local disk (see bucket_job.py).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Protocol
 
 from millstream.errors import CorruptData, OutputNotEmpty
-from millstream.store import LocalStore, Store
+from millstream.store import ListingStore, LocalStore, Store
 from millstream.store.local import storage_errors
 from millstream.writing.bucket_job import BucketJob
-from millstream.writing.holdings import JOB, refuse_differing, refuse_foreign, refuse_others
+from millstream.writing.holdings import (
+    JOB,
+    is_job,
+    job_folder,
+    refuse_differing,
+    refuse_foreign,
+    refuse_unrelated,
+)
 from millstream.writing.identity import JobKey
 from millstream.writing.local_job import LocalJob
 from millstream.writing.placed import ChunkPlace, Placed, read_placed
@@ -32,6 +41,10 @@ class JobPlace(Protocol):
     @property
     def store(self) -> Store:
         """The output."""
+
+    @property
+    def name(self) -> str:
+        """Of the folder in the output that is the job's own."""
 
     @property
     def scratch(self) -> Scratch:
@@ -53,6 +66,9 @@ class JobPlace(Protocol):
     def found(self) -> tuple[bytes, bytes] | None:
         """job.json and inputs of an unfinished job; None if there is none."""
 
+    def stopped(self, name: str) -> tuple[bytes, bytes] | None:
+        """The same of another job, by the name of its folder; None too if a run is at it."""
+
     def begin(self, job: bytes, inputs: bytes) -> None:
         """Writes down a new job, after removing what counted no more."""
 
@@ -71,25 +87,37 @@ class JobPlace(Protocol):
     def remove_left(self) -> None:
         """The same for a finished job, by who has not entered; not while a run is at it."""
 
+    def keep(self) -> None:
+        """Removes what the run worked with, and keeps what it has noted."""
+
     def left(self) -> AbstractContextManager[Iterable[tuple[int, bytes]] | None]:
         """The records of an unfinished job, None if there is none, while no run can enter."""
 
 
-def job_place(store: Store, *, take_over: bool = False) -> JobPlace:
-    """The place of jobs in an output. take_over: see `optimize`."""
-    return LocalJob(store) if isinstance(store, LocalStore) else BucketJob(store, take_over)
+def job_place(store: Store, name: str = JOB, *, take_over: bool = False) -> JobPlace:
+    """The place of a job in an output. name: of its folder there. take_over: see `optimize`."""
+    if isinstance(store, LocalStore):
+        return LocalJob(store, name)
+    return BucketJob(store, name, take_over=take_over)
+
+
+# Raises OutputNotEmpty for what a place holds that is in the way of a job, by its names.
+Refuse = Callable[[ListingStore, JobKey, set[str]], None]
 
 
 class JobFolder:
     """Opens, or goes on with, the job of a key at a place; a context manager.
 
+    refuse: by default what is right for a job that makes a dataset, or a further version of one.
+
     Raises OutputNotEmpty if the output holds something else, OutputBusy if another process runs a
     job there.
     """
 
-    def __init__(self, place: JobPlace, key: JobKey) -> None:
+    def __init__(self, place: JobPlace, key: JobKey, refuse: Refuse | None = None) -> None:
         self._place = place
-        refuse_foreign(place.store, key, place.names())
+        self._refuse = refuse or (refuse_foreign if key.mode is None else refuse_unrelated)
+        self._refuse(place.store, key, place.names())
         place.enter()
         try:
             with storage_errors(place.scratch.root):
@@ -105,13 +133,21 @@ class JobFolder:
         self.chunks, self.waiting_bytes = place.chunks(), place.waiting_bytes
 
     def _begin(self, key: JobKey) -> None:
+        names = self._place.names() - {self._place.name}
         try:
-            refuse_others(self._place.store, key, self._place.names() - {JOB})
+            self._refuse(self._place.store, key, names)
+            self._refuse_stopped(key, sorted(filter(is_job, names - {JOB})))
         except OutputNotEmpty:
             self._place.remove()
             raise
         job = {"job": key.summary(), "function": key.function.details()}
         self._place.begin(json.dumps(job).encode(), key.inputs.to_bytes())
+
+    def _refuse_stopped(self, key: JobKey, names: list[str]) -> None:
+        """A job that nobody is at any more is not left to be forgotten."""
+        for name in names:
+            if (found := self._place.stopped(name)) is not None:
+                _compare(self._place.store, key, *found, folder=name)
 
     def __enter__(self) -> JobFolder:
         return self
@@ -130,6 +166,15 @@ class JobFolder:
             if placed and sizes.get(f"chunks/{placed.chunk.digest}") == placed.chunk.size
         }
 
+    def records(self) -> Iterable[tuple[int, bytes]]:
+        """What was noted by number, as it is."""
+        return self._place.records()
+
+    def keep(self) -> None:
+        """Leaves what is noted, for the same call; removes the rest."""
+        with storage_errors(self.scratch.root):
+            self._place.keep()
+
     def sync(self) -> None:
         """Waits until all chunks outlive a power cut."""
         self._place.sync()
@@ -140,27 +185,33 @@ class JobFolder:
             self._place.remove()
 
 
-def _compare(store: Store, key: JobKey, job: bytes, inputs: bytes) -> None:
+def _compare(store: Store, key: JobKey, job: bytes, inputs: bytes, folder: str = JOB) -> None:
     recorded = json.loads(job)
-    refuse_differing(store, key.differences(recorded["job"], recorded["function"], inputs))
+    changed = key.differences(recorded["job"], recorded["function"], inputs)
+    refuse_differing(store, changed, folder)
 
 
-def remove_leftovers(store: Store) -> None:
+def remove_leftovers(store: Store, key: JobKey) -> None:
     """Removes what a finished job left behind, unless a process is still at it."""
-    job_place(store).remove_left()
+    job_place(store, job_folder(key)).remove_left()
 
 
 @contextmanager
 def unfinished(store: Store) -> Iterator[frozenset[str] | None]:
     """Keeps jobs away while others than jobs change a dataset; gives what one has left here.
 
-    That is the digests of the chunks that an unfinished job has recorded; None if there is no
+    That is the digests of the chunks that unfinished jobs have recorded; None if there is no
     such job. Raises OutputBusy if one is running.
     """
-    with job_place(store).left() as records:
-        place = f"{store}/{JOB}"
-        digests = None if records is None else frozenset(_recorded(place, *r) for r in records)
-        yield digests
+    with ExitStack() as stack:
+        digests: set[str] = set()
+        found = False
+        for name in sorted({JOB, *filter(is_job, job_place(store).names())}):
+            records = stack.enter_context(job_place(store, name).left())
+            if records is not None:
+                found = True
+                digests.update(_recorded(f"{store}/{name}", *record) for record in records)
+        yield frozenset(digests) if found else None
 
 
 def _recorded(place: str, sequence: int, content: bytes) -> str:

@@ -6,13 +6,25 @@ import json
 from collections.abc import Iterable
 
 from millstream.errors import OutputNotEmpty
-from millstream.format import read_manifest
 from millstream.format.keys import version_key
 from millstream.store import ListingStore, ReadableStore
+from millstream.versions import newest_version
 from millstream.writing.identity import JobKey
 
+# The folder of the job that makes a dataset. Those that make a further version of one have their
+# own each, and may run side by side.
 JOB = ".job"
 OURS = {JOB, "chunks", "versions", "latest", "runs"}
+
+
+def job_folder(key: JobKey) -> str:
+    """The name of a job's folder in its output."""
+    return JOB if key.mode is None else f"{JOB}-{key.digest().hex()[:16]}"
+
+
+def is_job(name: str) -> bool:
+    """Whether a folder of this name is that of a job."""
+    return name == JOB or name.startswith(f"{JOB}-")
 
 
 def is_finished(store: ReadableStore) -> bool:
@@ -32,6 +44,31 @@ def refuse_foreign(store: ListingStore, key: JobKey, names: set[str]) -> None:
     refuse_others(store, key, names - OURS if JOB in names else names)
 
 
+def refuse_unrelated(store: ListingStore, key: JobKey, names: set[str]) -> None:
+    """Raises OutputNotEmpty unless a further version may be made at a place that holds `names`.
+
+    That is one with a dataset, whatever else is there; or, for the first version, one that is
+    empty but for jobs that would do the same.
+    """
+    if is_finished(store):
+        return
+    if JOB in names:
+        raise OutputNotEmpty(
+            f"{store} holds the unfinished job of its first version: run that one to its end, or "
+            f"remove {store}/{JOB} to give it up"
+        )
+    jobs = {name for name in names if is_job(name)}
+    refuse_others(store, key, names - jobs - (OURS if jobs else set()))
+
+
+def refuse_dataset(store: ListingStore, key: JobKey, names: set[str]) -> None:
+    """Raises OutputNotEmpty if files of other kinds would be written into a dataset."""
+    if is_finished(store):
+        raise OutputNotEmpty(
+            f"{store} holds a dataset, and map would put files of fn into it; choose another output"
+        )
+
+
 def refuse_others(store: ListingStore, key: JobKey, names: Iterable[str]) -> None:
     """Raises OutputNotEmpty if there are any names."""
     if not names:
@@ -46,21 +83,26 @@ def refuse_others(store: ListingStore, key: JobKey, names: Iterable[str]) -> Non
 
 
 def _finished(store: ListingStore, key: JobKey) -> str:
-    rows = read_manifest(store.get(version_key(1))).rows
+    newest = newest_version(store)
+    rows = 0 if newest is None else newest.manifest.rows
     text = f"{store} holds a finished dataset of {rows:,} samples"
     records = [info.key for info in store.list("runs/") if info.key.endswith(".json")]
     if len(records) == 1:
         job = json.loads(store.get(records[0]))["job"]
         changed = "; ".join(key.differences(job))
         text += f" by {job['function']['name']}. This call differs from its job in: {changed}"
-    return f"{text}. Choose another output folder; this dataset was not changed"
+    return (
+        f'{text}. Choose another output folder, or pass mode="append" or mode="overwrite"; this '
+        "dataset was not changed"
+    )
 
 
-def refuse_differing(store: ListingStore, changed: list[str]) -> None:
-    """Raises OutputNotEmpty if an unfinished job differs in anything."""
+def refuse_differing(store: ListingStore, changed: list[str], folder: str = JOB) -> None:
+    """Raises OutputNotEmpty if the unfinished job in a folder differs in anything."""
     if changed:
+        given_up = "this folder" if folder == JOB else f"{store}/{folder}"
         raise OutputNotEmpty(
             f"{store} holds an unfinished job that differs from this one in: {'; '.join(changed)}. "
-            "Run that job to its end, choose another output folder, or remove this folder to give "
+            f"Run that job to its end, choose another output folder, or remove {given_up} to give "
             "the job up"
         )

@@ -5,12 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from blake3 import blake3
 
+from millstream.errors import UsageError
 from millstream.writing.function import FunctionKey, function_key
 from millstream.writing.inputs import InputsKey, inputs_key
+
+# append: the rows of the newest version, and then the new ones. overwrite: the new ones alone.
+Mode = Literal["append", "overwrite"]
+
+
+def check_mode(mode: object) -> None:
+    """Raises UsageError for what is no mode."""
+    if mode not in (None, "append", "overwrite"):
+        raise UsageError(f'mode is {mode!r}, expected "append", "overwrite" or None')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +30,12 @@ class JobKey:
     inputs: InputsKey
     function: FunctionKey
     settings: dict[str, Any]
+
+    @property
+    def mode(self) -> Mode | None:
+        """What the job does to the dataset that is there; None for the first version."""
+        found: Mode | None = self.settings.get("mode")
+        return found
 
     def summary(self) -> dict[str, Any]:
         """What tells it from another job, as JSON values."""

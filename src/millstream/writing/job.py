@@ -7,7 +7,7 @@ the next one reads the folder and does what is missing.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,6 +26,8 @@ from millstream.writing.work import AssembleTask, EncodeTask, Work
 MAX_DEATHS = 3
 
 Place = tuple[int, int]
+# What is wrong with the samples of a job, judged by the first; None if nothing is.
+Unlike = Callable[[Schema], SampleError | None]
 
 
 class Progress(Protocol):
@@ -77,10 +79,13 @@ class JobRun:
         *,
         digest: bytes,
         progress: Progress,
+        unlike: Unlike = lambda schema: None,
+        weights: Sequence[float] | None = None,
     ) -> None:
         self._scratch, self._inputs, self._digest = folder.scratch, inputs, digest
         self._progress, self._waiting_bytes = progress, folder.waiting_bytes
-        self._tasks = list(tasks(len(inputs)))
+        self._unlike = unlike
+        self._tasks = list(tasks(len(inputs), weights))
         self._cutter: Cutter[_Ref] = Cutter(limits)
         self._segments: dict[int, Segment] = {}  # finished, waiting for those before them
         self._waiting = 0  # the bytes of these
@@ -223,11 +228,12 @@ class JobRun:
                     self._cut(pieces)
 
     def _check(self, segment: Segment) -> None:
-        """Raises SampleError if the samples of a task are not like those of the first."""
+        """Raises SampleError if the samples of a task are not like those before them."""
         if segment.schema is None or segment.first_input is None:
             return
-        self._schema = self._schema or segment.schema
-        if error := schema_error(self._schema, segment.schema):
+        first, self._schema = self._schema, self._schema or segment.schema
+        unlike = self._unlike(segment.schema) if first is None else None
+        if error := unlike or schema_error(self._schema, segment.schema):
             index = segment.first_input
             raise SampleError(
                 f"the sample from input {index} ({short(self._inputs[index])}): {error}"

@@ -6,8 +6,9 @@ not whole is not believed, and made again.
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,12 +22,16 @@ from millstream.writing.scratch import Scratch, lock_folder
 
 @dataclass(frozen=True, slots=True)
 class LocalChunks:
-    """Chunks that become files of the output; temporary: of the run, on the same file system."""
+    """Chunks that become files of the output, and records of them in the folder `records`.
+
+    temporary: of the run, on the same file system.
+    """
 
     store: LocalStore
+    records: Path
     temporary: Path
 
-    def put(self, digest: str, pieces: Sequence[memoryview]) -> None:
+    def put(self, digest: str, pieces: Iterable[memoryview]) -> None:
         """Writes the chunk to the disk, then gives it its name."""
         temporary = self.temporary / f"chunk-{digest}"
         write_synced(temporary, pieces)
@@ -34,7 +39,7 @@ class LocalChunks:
 
     def record(self, sequence: int, content: bytes) -> None:
         """Writes a small file, whole."""
-        path = self.store.root / JOB / "chunks" / f"{sequence:06}.json"
+        path = self.records / f"{sequence:06}.json"
         temporary = self.temporary / path.name
         with storage_errors(path):
             temporary.write_bytes(content)
@@ -42,14 +47,14 @@ class LocalChunks:
 
 
 class LocalJob:
-    """The jobs of a folder. flock keeps runs apart."""
+    """A job of a folder. flock keeps runs of it apart. name: of the folder in it for the job."""
 
     # All of the dataset will lie on this disk: it has room for segments that wait.
     waiting_bytes = sys.maxsize
 
-    def __init__(self, store: LocalStore) -> None:
-        self.store = store
-        self._root = store.root / JOB
+    def __init__(self, store: LocalStore, name: str = JOB) -> None:
+        self.store, self.name = store, name
+        self._root = store.root / name
         self.scratch: Scratch
 
     def names(self) -> set[str]:
@@ -89,14 +94,27 @@ class LocalJob:
         """job.json comes last: it is what makes the rest count."""
         self.scratch.empty("job.json")
         self.scratch.prepare()
-        self.store.put(f"{JOB}/inputs", inputs)
-        self.store.put(f"{JOB}/job.json", job)
-        self.store.sync_names(JOB)
+        self.store.put(f"{self.name}/inputs", inputs)
+        self.store.put(f"{self.name}/job.json", job)
+        self.store.sync_names(self.name)
+
+    def stopped(self, name: str) -> tuple[bytes, bytes] | None:
+        """The same of the job in another folder, if no process has its lock."""
+        other = LocalJob(self.store, name)
+        with suppress(FileNotFoundError):  # it ends just now
+            scratch = lock_folder(other._root)
+            if scratch is not None:
+                try:
+                    return other.found()
+                finally:
+                    scratch.close()
+        return None
 
     def chunks(self) -> LocalChunks:
         """For the workers of this run."""
-        (self._root / "chunks").mkdir(exist_ok=True)
-        return LocalChunks(self.store, self.scratch.temporary)
+        records = self._root / "chunks"
+        records.mkdir(exist_ok=True)
+        return LocalChunks(self.store, records, self.scratch.temporary)
 
     def records(self) -> Iterator[tuple[int, bytes]]:
         """What was recorded of chunks, whole or not."""
@@ -110,6 +128,11 @@ class LocalJob:
     def remove(self) -> None:
         """Removes .job/."""
         self.scratch.remove("job.json")
+
+    def keep(self) -> None:
+        """Removes the folders of the run."""
+        self.scratch.clear_temporary()
+        shutil.rmtree(self.scratch.segments, ignore_errors=True)
 
     def remove_left(self) -> None:
         """The same, unless a process has the lock."""

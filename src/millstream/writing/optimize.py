@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import os
-import platform
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
-from millstream.errors import UsageError
+from millstream.errors import SampleError, UsageError
 from millstream.execution import Executor, Inline, Processes
 from millstream.format import MAX_ROWS, Schema
 from millstream.store import Store, open_store, service_of
 from millstream.tokens import TokensLoader
 from millstream.units import parse_size
-from millstream.writing.commit import build_manifest, publish, shaping
+from millstream.versions import Version
+from millstream.writing.commit import build_manifest, mixed, shaping, unlike
 from millstream.writing.cuts import MAX_TOKENS, Limits
 from millstream.writing.fetch import InputFetcher
-from millstream.writing.folder import JobFolder, job_place, remove_leftovers
+from millstream.writing.finish import VersionJob, finished
+from millstream.writing.folder import JobFolder
 from millstream.writing.gather import Room
-from millstream.writing.holdings import is_finished
-from millstream.writing.identity import JobKey, job_key
+from millstream.writing.identity import JobKey, Mode, check_mode, job_key
 from millstream.writing.job import JobRun
+from millstream.writing.knobs import Numbering, Prepared, prepare, warn_without_effect
 from millstream.writing.placed import ChunkRecord
 from millstream.writing.progress import ProgressBar
-from millstream.writing.report import Report
+from millstream.writing.report import Report, told
 from millstream.writing.segment import Skipped
 from millstream.writing.urls import options_for
 from millstream.writing.work import Work
@@ -40,19 +39,30 @@ MIN_TOKEN_CHUNK_BYTES = 4_000
 
 def optimize(
     fn: Callable[[Any], Any],
-    inputs: Sequence[Any],
+    inputs: Sequence[Any] | Numbering,
     output_dir: str | os.PathLike[str],
     *,
     chunk_bytes: int | str | None = None,
     chunk_size: int | None = None,
     item_loader: TokensLoader | None = None,
+    mode: Mode | None = None,
     num_workers: int | None = None,
+    weights: Sequence[float] | None = None,
+    batch_size: int | None = None,
+    fast_dev_run: bool | int = False,
+    input_dir: str | os.PathLike[str] | None = None,
+    reader: Callable[[Any], Any] | None = None,
     batched: bool = False,
     on_error: Literal["raise", "skip"] = "raise",
     allow_pickle: bool = False,
     storage_options: Mapping[str, object] | None = None,
     take_over: bool = False,
     verbose: bool | None = None,
+    reorder_files: bool | None = None,
+    num_downloaders: int | None = None,
+    num_uploaders: int | None = None,
+    start_method: str | None = None,
+    use_checkpoint: bool | None = None,
 ) -> Report:
     """Turns `fn(input)` for every input into a dataset in `output_dir`.
 
@@ -77,8 +87,9 @@ def optimize(
             of an object (`s3://`, `r2://`, `gs://`, `azure://`, `hf://`, `https://` and so on)
             fn gets the path of a local copy with the same name, which is fetched ahead and
             removed afterwards. Other text stays as it is, and so does a URL inside of a tuple or
-            another container. A URL counts by its text: what lies there is not looked at to tell
-            whether the job is the same.
+            another container. Of a StreamingDataset fn gets the samples, of a StreamingDataLoader
+            the batches of its first epoch. A URL counts by its text: what lies there is not looked
+            at to tell whether the job is the same.
         output_dir: A new or empty folder, or that of an earlier run of this same job; or the URL
             of a prefix in a bucket (`s3://`, `r2://`, `gs://`, `azure://`). Chunks are uploaded
             while the work goes on; what is not yet in chunks lies in the system's temporary
@@ -91,7 +102,16 @@ def optimize(
         item_loader: `TokensLoader()` if each sample is the tokens of a document, a 1-D array or
             tensor of integers. Documents are laid end to end, to be read in blocks of any size;
             one lies in one chunk, unless it is longer than a chunk may be.
+        mode: What becomes of a dataset that is there: "append" makes a version with its rows
+            and then the new ones, which must have the same structure and types; "overwrite" one
+            with the new rows alone. Who reads the old version goes on, and nothing is deleted;
+            see docs/versions.md. None: there must be none.
         num_workers: Processes that run fn; by default one a CPU; 0 runs it in this process.
+        weights: What each input costs, in any unit: work is handed out in portions of like weight.
+        batch_size: Gives fn lists of so many inputs (the last may be shorter).
+        fast_dev_run: True for the first ten inputs alone, or how many.
+        input_dir: A folder or URL that inputs which are relative paths are below.
+        reader: Is called with an input; fn gets what it returns.
         batched: fn returns, or yields, many samples at once: the structure of a sample, with a
             column of values in place of each value. A column is an array or a tensor, with a
             value for each entry of its first axis, or a list of values; all have one length,
@@ -109,6 +129,7 @@ def optimize(
             taken over without it. If it is not gone, work is done twice, and nothing else.
         verbose: True shows the progress bar and the report, False neither; by default the bar
             is shown on terminals only.
+        reorder_files, num_downloaders, num_uploaders, start_method, use_checkpoint: Without effect.
 
     Returns:
         A report: samples, bytes, chunks, seconds, skipped inputs.
@@ -124,12 +145,17 @@ def optimize(
         WorkerDied: The same task killed three workers.
         StorageError: Writing failed, as on a full disk, or an input could not be fetched.
     """
-    _check(fn, num_workers, on_error, item_loader)
-    if type(batched) is not bool:
-        raise UsageError(f"batched is {batched!r}, expected True or False")
-    if batched and item_loader is not None:
-        raise UsageError("batched is not for a TokensLoader: let fn yield one document at a time")
-    inputs = _as_sequence(inputs)
+    warn_without_effect(locals())
+    prepared = prepare(
+        fn,
+        inputs,
+        weights=weights,
+        batch_size=batch_size,
+        fast_dev_run=fast_dev_run,
+        input_dir=input_dir,
+        reader=reader,
+    )
+    _check(num_workers, on_error, mode, item_loader, batched)
     is_tokens = item_loader is not None
     limits = (_token_limits if is_tokens else _limits)(chunk_bytes, chunk_size)
     store = open_store(output_dir, storage_options if service_of(output_dir) else None)
@@ -140,32 +166,29 @@ def optimize(
         "chunk_size": chunk_size,
         "on_error": on_error,
         "allow_pickle": allow_pickle,
+        **({} if mode is None else {"mode": mode}),
         **({"item_loader": "tokens"} if is_tokens else {}),
         "batched": batched,
+        **prepared.settings(),
     }
     job = _Job(
-        fn=fn,
-        inputs=inputs,
+        prepared=prepared,
         store=store,
-        fetcher=InputFetcher(options_for(storage_options, service_of(output_dir), inputs)),
+        fetcher=InputFetcher(options_for(storage_options, service_of(output_dir), prepared.inputs)),
         take_over=take_over,
-        key=job_key(fn, inputs, settings),
+        key=job_key(prepared.fn, prepared.inputs, settings),
         limits=limits,
         workers=os.cpu_count() or 1 if num_workers is None else num_workers,
         verbose=verbose,
     )
-    report = job.finished() or job.run()
-    if verbose is not False:
-        print(report)
-    return report
+    return told(finished(store, job.key) or job.run(), verbose)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
     """The arguments of optimize(), checked."""
 
-    fn: Callable[[Any], Any]
-    inputs: Sequence[Any]
+    prepared: Prepared
     store: Store
     fetcher: InputFetcher
     take_over: bool
@@ -174,122 +197,85 @@ class _Job:
     workers: int
     verbose: bool | None
 
-    @property
-    def _record(self) -> str:
-        return f"runs/{self.key.digest().hex()}.json"
-
-    def finished(self) -> Report | None:
-        """The report of this same job, if an earlier run finished it."""
-        try:
-            report = json.loads(self.store.get(self._record))["report"]
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        if not is_finished(self.store):
-            return None
-        remove_leftovers(self.store)
-        skipped = tuple(Skipped(**some) for some in report.pop("skipped"))
-        return Report(**report, skipped=skipped, already_done=True)
-
     def run(self) -> Report:
         """Does what is missing, publishes, and tidies up."""
-        began = time.monotonic()
-        place = job_place(self.store, take_over=self.take_over)
-        with JobFolder(place, self.key) as folder:
-            schema, chunks, skipped = self._work(folder)
+        job = VersionJob.begin(self.store, self.key, self.workers)
+        # Before any work: the first samples may take hours.
+        if (old := job.appends_to) and (
+            error := mixed(self.store, old, has_tokens=self._has_tokens)
+        ):
+            raise error
+        with job.open(take_over=self.take_over) as folder:
+            schema, chunks, skipped = self._work(folder, job.appends_to)
             if schema is None:
                 folder.remove()
+                count = len(self.prepared.inputs)
                 raise UsageError(
-                    f"none of the {len(self.inputs):,} inputs gave a sample: fn returned None, or "
-                    "an iterator without items, for each; there is nothing to write"
+                    f"none of the {count:,} inputs gave a sample: fn returned None, or an iterator "
+                    "without items, for each; there is nothing to write"
                 )
-            folder.sync()
-            manifest = build_manifest(schema, chunks, shaping(self.key.settings))
-            is_new = publish(folder.store, manifest)
-            report = Report(
-                place=str(self.store),
-                samples=manifest.rows,
-                bytes=manifest.nbytes,
-                chunks=len(chunks),
-                seconds=time.monotonic() - began,
-                skipped=skipped,
-                already_done=not is_new,
-            )
-            folder.store.put(self._record, self._run_record(report))
-            folder.remove()
-        return report
+            made = build_manifest(schema, chunks, shaping(self.key.settings))
+            return job.finish(folder, made, skipped)
 
     def _work(
-        self, folder: JobFolder
+        self, folder: JobFolder, old: Version | None
     ) -> tuple[Schema | None, list[ChunkRecord], tuple[Skipped, ...]]:
         """Does what is missing: the schema (None without rows), the chunks, what was skipped."""
         work = Work(
-            fn=self.fn,
+            fn=self.prepared.fn,
             chunks=folder.chunks,
             fetcher=self.fetcher,
             temporary=folder.scratch.temporary,
             skip_errors=self.key.settings["on_error"] == "skip",
             allow_pickle=self.key.settings["allow_pickle"],
-            tokens=self.limits if "item_loader" in self.key.settings else None,
+            tokens=self.limits if self._has_tokens else None,
             batched=self.key.settings["batched"],
             room=Room(),
         )
         digest = self.key.digest()
-        with ProgressBar(len(self.inputs), show=self.verbose) as bar:
-            run = JobRun(folder, self.inputs, self.limits, digest=digest, progress=bar)
+        with ProgressBar(len(self.prepared.inputs), show=self.verbose) as bar:
+            run = JobRun(
+                folder,
+                self.prepared.inputs,
+                self.limits,
+                weights=self.prepared.weights,
+                digest=digest,
+                progress=bar,
+                unlike=partial(self._unlike, old),
+            )
             schema, chunks = run.run(self._executor(), work)
         return schema, chunks, run.skipped()
+
+    @property
+    def _has_tokens(self) -> bool:
+        return "item_loader" in self.key.settings
+
+    def _unlike(self, old: Version | None, schema: Schema) -> SampleError | None:
+        if old is None:
+            return None
+        return unlike(self.store, old, schema, has_tokens=self._has_tokens)
 
     def _executor(self) -> Executor:
         return Processes(self.workers) if self.workers else Inline()
 
-    def _run_record(self, report: Report) -> bytes:
-        """What is outside byte identity: when, where and with what the job ran."""
-        record = {
-            "job": self.key.summary(),
-            "report": {k: v for k, v in asdict(report).items() if k != "already_done"},
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "host": platform.node(),
-            "workers": self.workers,
-            "python": platform.python_version(),
-            "libraries": {name: _version(name) for name in ("millstream", "numpy", "pillow")},
-        }
-        return (json.dumps(record, indent=2) + "\n").encode()
 
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _check(fn: object, num_workers: object, on_error: object, item_loader: object) -> None:
-    if not callable(fn):
-        raise UsageError(f"fn is a {type(fn).__name__}, expected a function of one input")
+def _check(
+    num_workers: object, on_error: object, mode: object, item_loader: object, batched: object
+) -> None:
     if num_workers is not None and (type(num_workers) is not int or num_workers < 0):
         raise UsageError(f"num_workers is {num_workers!r}, expected a number from 0, or None")
     if on_error not in ("raise", "skip"):
         raise UsageError(f'on_error is {on_error!r}, expected "raise" or "skip"')
+    check_mode(mode)
     if not isinstance(item_loader, TokensLoader | None):
         raise UsageError(
             f"item_loader is {item_loader!r:.60}, expected TokensLoader() for documents of tokens, "
             "or None for samples of any kind"
         )
-
-
-def _as_sequence(inputs: Any) -> Sequence[Any]:
-    if isinstance(inputs, str | bytes | Mapping) or not (
-        hasattr(inputs, "__len__") and hasattr(inputs, "__getitem__")
-    ):
-        raise UsageError(
-            f"inputs is a {type(inputs).__name__}, expected a sequence such as a list; "
-            "for an iterable pass list(inputs)"
-        )
-    if not len(inputs):
-        raise UsageError("inputs is empty: there is nothing to write")
-    if isinstance(inputs, list | tuple | range):
-        return inputs
-    return [inputs[index] for index in range(len(inputs))]
+    if type(batched) is not bool:
+        raise UsageError(f"batched is {batched!r}, expected True or False")
+    if batched and item_loader is not None:
+        raise UsageError("batched is not for a TokensLoader: let fn yield one document at a time")
 
 
 def _limits(chunk_bytes: int | str | None, chunk_size: int | None) -> Limits:

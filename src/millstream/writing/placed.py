@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -47,7 +47,7 @@ class Placed:
 class ChunkPlace(Protocol):
     """Where a worker puts the chunks that it has built."""
 
-    def put(self, digest: str, pieces: Sequence[memoryview]) -> None:
+    def put(self, digest: str, pieces: Iterable[memoryview]) -> None:
         """Puts a chunk into its place, where it outlives this process."""
 
     def record(self, sequence: int, content: bytes) -> None:

@@ -13,13 +13,16 @@ class Bar(tqdm):  # type: ignore[type-arg]
 
 
 class ProgressBar:
-    """A bar on stderr; None for `show` means only if that is a terminal."""
+    """A bar on stderr; None for `show` means only on a terminal. unit: of what it counts;
+    made: what that gives."""
 
-    def __init__(self, inputs: int, *, show: bool | None) -> None:
+    def __init__(
+        self, inputs: int, *, show: bool | None, unit: str = "inputs", made: str = "samples"
+    ) -> None:
         hidden = not (sys.stderr.isatty() if show is None else show)
-        self._bar = Bar(total=inputs, unit=" inputs", disable=hidden, dynamic_ncols=True)
+        self._bar = Bar(total=inputs, unit=f" {unit}", disable=hidden, dynamic_ncols=True)
         self._samples = self._nbytes = self._earlier = 0
-        self._started = False
+        self._started, self._made = False, made
 
     def __enter__(self) -> ProgressBar:
         return self
@@ -41,5 +44,5 @@ class ProgressBar:
         self._nbytes += nbytes
         elapsed = self._bar.format_dict["elapsed"]
         rate = (self._nbytes - self._earlier) / 1e6 / elapsed if elapsed else 0.0
-        self._bar.set_postfix_str(f"{self._samples:,} samples, {rate:.1f} MB/s", refresh=False)
+        self._bar.set_postfix_str(f"{self._samples:,} {self._made}, {rate:.1f} MB/s", refresh=False)
         self._bar.update(inputs)

@@ -124,7 +124,7 @@ def _refuse_rebuild(inventory: Inventory, recorded: frozenset[str] | None) -> No
     if recorded is not None:
         raise UsageError(
             f"{inventory.place} holds an unfinished job and no version yet: run the same "
-            f"optimize call again, it goes on; or remove {inventory.place}/{JOB} to give it up"
+            f"call again, it goes on; or remove {inventory.place}/{JOB} to give it up"
         )
     if pruned := sorted(inventory.versions.keys() - inventory.damaged.keys()):
         raise CorruptData(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from millstream.units import size_text
 from millstream.writing.segment import Skipped
@@ -10,7 +11,11 @@ from millstream.writing.segment import Skipped
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """samples, chunks: counts. bytes: of all chunks. seconds: of this run."""
+    """samples, chunks: counts, of what the job wrote. bytes: of these chunks. seconds: of this run.
+
+    version: the number of the version that holds them; total: all samples in that. replaced: the
+    version that an overwrite followed, which is kept: its number, samples and bytes.
+    """
 
     place: str
     samples: int
@@ -19,6 +24,9 @@ class Report:
     seconds: float
     skipped: tuple[Skipped, ...] = ()
     already_done: bool = False
+    version: int = 1
+    total: int = 0
+    replaced: tuple[int, int, int] | None = None
 
     def __str__(self) -> str:
         done = "was already complete" if self.already_done else f"in {self.seconds:.1f} s"
@@ -26,10 +34,53 @@ class Report:
             f"{self.place}: {self.samples:,} samples, {size_text(self.bytes)} in {self.chunks:,} "
             f"{'chunk' if self.chunks == 1 else 'chunks'}, {done}"
         )
-        if self.skipped:
-            first = self.skipped[0]
+        if self.version > 1:
+            text += f"; version {self.version} has {self.total:,} samples"
+        if self.already_done and self.total > self.samples:
+            text += ", with these, and nothing was added again"
+        if self.replaced is not None:
+            number, samples, nbytes = self.replaced
             text += (
-                f"; {len(self.skipped):,} inputs skipped, the first is input {first.input}: "
-                f"{first.error}"
+                f"; version {number} ({samples:,} samples, {size_text(nbytes)}) is kept for those "
+                f"who read it: `millstream prune {self.place} --keep 1 --older-than 7d` frees it"
             )
-        return text
+        return text + skipped_text(self.skipped)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapReport:
+    """What a map says. files, bytes: of all inputs, of earlier runs too; seconds: of this run."""
+
+    place: str
+    inputs: int
+    files: int
+    bytes: int
+    seconds: float
+    skipped: tuple[Skipped, ...] = ()
+    already_done: bool = False
+
+    def __str__(self) -> str:
+        done = "was already complete" if self.already_done else f"in {self.seconds:.1f} s"
+        text = (
+            f"{self.place}: {self.files:,} {'file' if self.files == 1 else 'files'} of "
+            f"{self.inputs:,} inputs, {size_text(self.bytes)}, {done}"
+        )
+        return text + skipped_text(self.skipped)
+
+
+R = TypeVar("R", Report, MapReport)
+
+
+def told(report: R, verbose: bool | None) -> R:
+    """The report itself, printed unless that is not wanted."""
+    if verbose is not False:
+        print(report)
+    return report
+
+
+def skipped_text(skipped: tuple[Skipped, ...]) -> str:
+    """How many inputs were skipped, and the first of them; "" for none."""
+    if not skipped:
+        return ""
+    first = skipped[0]
+    return f"; {len(skipped):,} inputs skipped, the first is input {first.input}: {first.error}"

@@ -78,7 +78,7 @@ class Work:
                     rows.add_results(self.fn, next(inputs), value, index)
                 except (Raised, NotFetched) as error:
                     if not self.skip_errors:
-                        raise _input_error(error, index, value) from error.cause
+                        raise input_error(error, index, value) from error.cause
                     skipped.append(Skipped(input=index, error=str(error), kept=error.kept))
                 except SampleError as error:
                     place = f"the sample from input {index} ({short(value)})"
@@ -111,7 +111,8 @@ class Work:
         return placed
 
 
-def _input_error(error: Raised | NotFetched, index: int, value: Any) -> MillstreamError:
+def input_error(error: Raised | NotFetched, index: int, value: Any) -> MillstreamError:
+    """The error that names the input for which the function raised, or that cannot be had."""
     if isinstance(error, NotFetched):
         return type(error.cause)(
             f"input {index} ({short(value)}) cannot be fetched: {error.cause} Mend the input, or "

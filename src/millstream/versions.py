@@ -1,4 +1,4 @@
-"""Finding a version of a dataset and loading its manifest."""
+"""Which versions of a dataset there are, and the manifest of one: for readers and for writers."""
 
 from __future__ import annotations
 
@@ -36,14 +36,29 @@ def load_version(store: Wholes, number: int | None = None) -> Version:
     The newest is found without listing: from the hint `latest`, or from 1, upwards as long as
     there is a next one.
     """
-    content = None
     if number is None:
-        number = _hint(store)
-        while (later := _content(store, number + 1)) is not None:
-            content, number = later, number + 1
-    content = content or _content(store, number)
+        number, content = _newest(store)
+    else:
+        content = _content(store, number)
     if content is None:
         raise DatasetNotFound(_not_found(store, number))
+    return _loaded(store, number, content)
+
+
+def newest_version(store: Wholes) -> Version | None:
+    """The newest version; None where there is none yet. Raises CorruptData."""
+    number, content = _newest(store)
+    return None if content is None else _loaded(store, number, content)
+
+
+def _newest(store: Wholes) -> tuple[int, bytes | None]:
+    content, number = None, _hint(store)
+    while (later := _content(store, number + 1)) is not None:
+        content, number = later, number + 1
+    return number, content or _content(store, number)
+
+
+def _loaded(store: Wholes, number: int, content: bytes) -> Version:
     match _parsed(content, number):
         case Version() as version:
             return version
