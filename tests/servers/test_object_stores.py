@@ -139,7 +139,8 @@ def test_azure_knows_its_key_and_what_was_shared(azurite: Azurite, prefix: str) 
     obstore.put(client(account_key=azurite.options()["account_key"]), "secret", b"original")
     assert_refused(client(account_key="d3Jvbmc="))
     assert_refused(client(sas_key=azurite.shared_access(BUCKET)), reads=True)
-    assert_refused(client(sas_key=azurite.shared_access(BUCKET)[:-6] + "AAAA%3D"))
+    unsigned, _, _ = azurite.shared_access(BUCKET).partition("sig=")
+    assert_refused(client(sas_key=f"{unsigned}sig=AAAA%3D"))
     assert call(azurite.port, "GET", f"/millstream/{BUCKET}/{prefix}/secret")[0] in (403, 404)
 
 

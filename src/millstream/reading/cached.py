@@ -92,11 +92,13 @@ class CachedChunks:
 
         A byte may have changed on the way here; only what comes again and again is the store's.
         """
-        renewed = False
-        for chunk in set(chunks):
+        renewed, tried = False, set(chunks)
+        for chunk in tried:
             if self._private.forget(chunk) or self._discard(chunk):
                 self._retries[chunk] += 1
                 renewed |= self._retries[chunk] <= MAX_RETRIES
+        if not renewed:  # after the error the copy at hand may still be the bad one: one more try
+            self._retries.update({chunk: MAX_RETRIES - 1 - self._retries[chunk] for chunk in tried})
         return renewed
 
     def recovered(self, chunks: Iterable[int]) -> None:
