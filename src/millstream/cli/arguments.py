@@ -88,6 +88,15 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
+def add_mode(parser: argparse.ArgumentParser) -> None:
+    """What a job does to a dataset that is there."""
+    parser.add_argument(
+        "--mode",
+        choices=["append", "overwrite"],
+        help="what becomes of the dataset in OUTPUT: a version with more rows, or with others",
+    )
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """The choice between text and JSON."""
     parser.add_argument("--json", action="store_true", help="print one JSON document")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from millstream.cli.arguments import (
     add_command,
     add_json,
+    add_mode,
     add_storage_options,
     storage_options,
 )
@@ -49,11 +50,7 @@ def add_commands(commands: Commands) -> None:
     )
     merge.add_argument("inputs", metavar="URL", nargs="+", help="the datasets to merge")
     merge.add_argument("output", metavar="OUTPUT", help="a new or empty folder, or a URL")
-    merge.add_argument(
-        "--mode",
-        choices=["append", "overwrite"],
-        help="what becomes of the dataset in OUTPUT: a version with more rows, or with others",
-    )
+    add_mode(merge)
     add_storage_options(merge)
     merge.add_argument(
         "--take-over",

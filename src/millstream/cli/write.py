@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from millstream.cli.arguments import (
     add_command,
     add_json,
+    add_mode,
     add_storage_options,
     at_least_one,
     storage_options,
@@ -84,11 +85,7 @@ def add_commands(commands: Commands) -> None:
     write.add_argument("function", metavar="MODULE:FUNCTION")
     write.add_argument("inputs", metavar="INPUTS", help="a folder, a glob, a URL, or @FILE")
     write.add_argument("output", metavar="OUTPUT", help="a new or empty folder, or a URL")
-    write.add_argument(
-        "--mode",
-        choices=["append", "overwrite"],
-        help="what becomes of the dataset in OUTPUT: a version with more rows, or with others",
-    )
+    add_mode(write)
     _add_inputs(write)
     _add_chunks(write)
     write.add_argument(

@@ -21,7 +21,7 @@ import numpy as np
 
 from millstream.errors import RowOutOfRange, UsageError
 from millstream.plan.drawing import Drawing
-from millstream.plan.order import Epoch, Needs, Order
+from millstream.plan.order import Epoch, Needs, Order, check_positions
 from millstream.plan.permute import Ints, derive
 from millstream.plan.schedule import Schedule
 from millstream.plan.weights import Group, Shares
@@ -160,8 +160,7 @@ class MixedEpoch:
 
     def drawn(self, positions: Ints) -> tuple[Ints, Ints]:
         """The source at each position, and the position in that source's own epoch."""
-        if ((positions < 0) | (positions >= self.length)).any():
-            raise UsageError(f"a position lies outside an epoch of {self.length:,}")
+        check_positions(positions, self.length)
         source, at = np.empty_like(positions), np.empty_like(positions)
         for part in self._parts:
             here = (positions >= part.start) & (positions < part.stop)

@@ -112,6 +112,12 @@ class Needs:
     last: Ints
 
 
+def check_positions(positions: Ints, length: int) -> None:
+    """Raises UsageError for one that is outside an epoch of this length."""
+    if ((positions < 0) | (positions >= length)).any():
+        raise UsageError(f"a position lies outside an epoch of {length:,}")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Epoch:
     """One epoch of an order; built in O(chunks) when first asked, asked in O(positions)."""
@@ -130,8 +136,7 @@ class Epoch:
 
     def rows(self, positions: Ints) -> Ints:
         """The row numbers at positions, int64; UsageError for one outside 0 to N - 1."""
-        if ((positions < 0) | (positions >= self.length)).any():
-            raise UsageError(f"a position lies outside an epoch of {self.length:,}")
+        check_positions(positions, self.length)
         lane, offset = positions % self.order.lanes, positions // self.order.lanes
         if self.order.shuffle:
             start, size, key = self._windows(lane, offset)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from millstream.errors import RowOutOfRange, UsageError
+from millstream.plan.order import check_positions
 from millstream.plan.permute import Ints
 from millstream.plan.protocol import AnyEpoch, AnyOrder
 
@@ -100,8 +101,7 @@ class SideBySideEpoch:
 
     def rows(self, positions: Ints) -> Ints:
         """The positions themselves; UsageError for one outside the epoch."""
-        if ((positions < 0) | (positions >= self.length)).any():
-            raise UsageError(f"a position lies outside an epoch of {self.length:,}")
+        check_positions(positions, self.length)
         return positions
 
     def positions(self, rows: Ints) -> tuple[Ints, Ints]:

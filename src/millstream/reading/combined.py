@@ -8,15 +8,13 @@ from functools import cached_property
 from textwrap import indent
 from typing import Any
 
-import numpy as np
-
 from millstream.errors import UsageError
 from millstream.plan import AnyEpoch, Curriculum, Group, Mixture, as_weights, restore
 from millstream.reading.dataset import StreamingDataset, stream_of
 from millstream.reading.mixed import MixedStream, sharing
 from millstream.reading.reader import Rows
 from millstream.reading.several import checked, drop_last, same
-from millstream.reading.streamed import Samples, Streamed, is_plain, samples_at
+from millstream.reading.streamed import Samples, Streamed, interleaved, is_plain, samples_at
 
 BATCHING_METHODS = ("stratified", "per_stream")
 
@@ -89,15 +87,12 @@ class CombinedStreamingDataset(Streamed):
         return all(map(is_plain, self._leaves)) and (feed.per_stream or feed.are_alike)
 
     def _samples_at(self, epoch: AnyEpoch, positions: Rows, rows: Rows) -> Samples:
-        taken, whose = np.empty_like(rows), np.empty_like(rows)
-        found: list[Samples] = []
-        for number, share in enumerate(self._feed.shares_of(rows)):
+        parts = []
+        for share in self._feed.shares_of(rows):
             leaf = self._leaves[share.stream]
             own = samples_at(leaf, epoch, positions[share.here], share.rows)
-            taken[share.here], whose[share.here] = share.numbered(own.taken), number
-            found.append(own)
-        samples = (next(found[number].samples) for number in whose.tolist())
-        return Samples(samples, taken, sum(own.waited for own in found))
+            parts.append((share.here, own._replace(taken=share.numbered(own.taken))))
+        return interleaved(len(rows), parts)
 
     def __len__(self) -> int:
         """The samples of an epoch, over all ranks.

@@ -17,7 +17,14 @@ from millstream.reading.combined import CombinedStreamingDataset
 from millstream.reading.dataset import StreamingDataset
 from millstream.reading.reader import Rows
 from millstream.reading.several import checked, drop_last, same
-from millstream.reading.streamed import Samples, Streamed, feed_of, is_plain, samples_at
+from millstream.reading.streamed import (
+    Samples,
+    Streamed,
+    feed_of,
+    interleaved,
+    is_plain,
+    samples_at,
+)
 from millstream.reading.transforms import MakeRng, Transform, Transforms
 
 
@@ -90,18 +97,13 @@ class ParallelStreamingDataset(Streamed):
 
     def _of_one(self, number: int, epoch: SideBySideEpoch, positions: Rows) -> tuple[Samples, Rows]:
         """The samples of one dataset, and the rows that they should be of."""
-        wanted, taken = np.empty_like(positions), np.empty_like(positions)
-        found: list[Samples] = []
-        whose = np.empty_like(positions)
-        for index, stretch in enumerate(epoch.stretches(number, positions)):
+        wanted, parts = np.empty_like(positions), []
+        for stretch in epoch.stretches(number, positions):
             turn = epoch.source_epoch(number, stretch.epoch)
-            rows = turn.rows(stretch.at)
+            rows = wanted[stretch.here] = turn.rows(stretch.at)
             own = samples_at(self.datasets[number], turn, stretch.at, rows)
-            wanted[stretch.here], taken[stretch.here] = rows, own.taken
-            whose[stretch.here] = index
-            found.append(own)
-        samples = (next(found[index].samples) for index in whose.tolist())
-        return Samples(samples, taken, sum(own.waited for own in found)), wanted
+            parts.append((stretch.here, own))
+        return interleaved(len(positions), parts), wanted
 
     def _position_rng(self, epoch: int, position: int) -> MakeRng:
         return lambda: generator(self.seed, epoch, position)

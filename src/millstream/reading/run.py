@@ -9,6 +9,7 @@ from typing import Any
 from millstream.errors import UsageError
 from millstream.plan import (
     ENDLESS,
+    AnyEpoch,
     AnyOrder,
     CoverageReport,
     Cursor,
@@ -29,6 +30,16 @@ class Shape:
     ranks: int
     drop_last: bool
 
+    def plan(self, epoch: AnyEpoch, start: int = 0) -> Plan:
+        """An epoch divided like that, from a position on."""
+        return Plan(
+            epoch=epoch,
+            batch_size=self.batch_size,
+            ranks=self.ranks,
+            drop_last=self.drop_last,
+            start=start,
+        )
+
 
 def drops_last(given: bool | None, ranks: int) -> bool:
     """Whether what does not fill a batch on every rank is left out: None means with ranks."""
@@ -44,7 +55,7 @@ def check_rank(rank: int, ranks: int) -> None:
 class Run:
     """The cursor of a rank's run over a dataset, and the plans of its epochs.
 
-    A batch is done when `finish` is called for it. Every `start` begins the next epoch, but the
+    A batch is done when `deliver` is called for it. Every `start` begins the next epoch, but the
     first after `load_state_dict`, which goes on where that state was.
     """
 
@@ -72,13 +83,7 @@ class Run:
         return plan
 
     def _plan(self, cursor: Cursor) -> Plan:
-        return Plan(
-            epoch=self.order.epoch(cursor.epoch),
-            batch_size=self.shape.batch_size,
-            ranks=self.shape.ranks,
-            drop_last=self.shape.drop_last,
-            start=cursor.position,
-        )
+        return self.shape.plan(self.order.epoch(cursor.epoch), cursor.position)
 
     def deliver(self, plan: Plan, step: int, taken: Rows) -> None:
         """Step `step` of the plan is done, and gave these rows; the last one ends the epoch."""

@@ -242,13 +242,7 @@ class _Turns:
     def _plan_of(self, steps: Steps) -> Plan:
         plan = self._plan
         if plan is None or (plan.epoch.number, plan.start) != (steps.epoch, steps.start):
-            plan = self._plan = Plan(
-                epoch=self._order.epoch(steps.epoch),
-                batch_size=self._shape.batch_size,
-                ranks=self._shape.ranks,
-                drop_last=self._shape.drop_last,
-                start=steps.start,
-            )
+            plan = self._plan = self._shape.plan(self._order.epoch(steps.epoch), steps.start)
             self._rows_of = StepRows(plan, self._maker.rank, self._stride)
             self._free = None  # before the first batch no one was waiting
         return plan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,12 +102,9 @@ class Streamed(ABC):
     def plan(self, *, batch_size: int, ranks: int = 1, epoch: int = 0) -> Plan:
         """Who reads what when in an epoch: `.batch(step, rank)` gives row numbers, `.when(row)`
         the places of a row."""
-        return Plan(
-            epoch=self._feed.order(ranks, batch_size=batch_size).epoch(epoch),
-            batch_size=batch_size,
-            ranks=ranks,
-            drop_last=drops_last(self.drop_last, ranks),
-        )
+        drops = drops_last(self.drop_last, ranks)
+        shape = Shape(batch_size=batch_size, ranks=ranks, drop_last=drops)
+        return shape.plan(self._feed.order(ranks, batch_size=batch_size).epoch(epoch))
 
     def batches(
         self, batch_size: int, *, rank: int = 0, ranks: int = 1, drop_last: bool | None = None
@@ -146,6 +143,17 @@ class Samples(NamedTuple):
     samples: Iterator[Any]
     taken: Rows
     waited: float
+
+
+def interleaved(count: int, parts: Iterable[tuple[Rows, Samples]]) -> Samples:
+    """So many samples out of parts. Each part goes to places, in its own order."""
+    taken, whose = np.empty(count, np.int64), np.empty(count, np.int64)
+    found: list[Samples] = []
+    for number, (here, part) in enumerate(parts):
+        taken[here], whose[here] = part.taken, number
+        found.append(part)
+    samples = (next(found[number].samples) for number in whose.tolist())
+    return Samples(samples, taken, sum(part.waited for part in found))
 
 
 def samples_at(dataset: Streamed, epoch: AnyEpoch, positions: Rows, rows: Rows) -> Samples:

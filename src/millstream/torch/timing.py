@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,44 +23,33 @@ class Handed:
 
 @dataclass(slots=True)
 class Clock:
-    """Adds up over batches; times in seconds, as in `LoaderStats`."""
+    """Adds up over batches, what `LoaderStats` tells."""
 
     batches: int = 0
     seconds: float = 0.0
-    waited: float = 0.0
-    handed_over: float = 0.0
-    fetch: float = 0.0
-    read: float = 0.0
-    decode: float = 0.0
-    collate: float = 0.0
-    idle: float = 0.0
+    waited_seconds: float = 0.0
+    handed_over_seconds: float = 0.0
+    fetch_seconds: float = 0.0
+    read_seconds: float = 0.0
+    decode_seconds: float = 0.0
+    collate_seconds: float = 0.0
+    idle_seconds: float = 0.0
 
     def add(self, stages: Stages, asked: float, got: float, since: float) -> None:
         """A batch was handed out. since: when the one before was, or the epoch began."""
         self.batches += 1
         self.seconds += got - since
-        self.waited += got - asked
-        self.handed_over += got - max(asked, min(stages.made, got))
-        self.fetch += stages.network
-        self.read += stages.read - stages.begun - stages.network
-        self.decode += stages.decoded - stages.read
-        self.collate += stages.made - stages.decoded
-        self.idle += stages.begun - stages.free
+        self.waited_seconds += got - asked
+        self.handed_over_seconds += got - max(asked, min(stages.made, got))
+        self.fetch_seconds += stages.network
+        self.read_seconds += stages.read - stages.begun - stages.network
+        self.decode_seconds += stages.decoded - stages.read
+        self.collate_seconds += stages.made - stages.decoded
+        self.idle_seconds += stages.begun - stages.free
 
     def stats(self, read: ReadStats) -> LoaderStats:
         """These sums, and what reading has cost."""
-        spent = LoaderStats(
-            batches=self.batches,
-            seconds=self.seconds,
-            waited_seconds=self.waited,
-            handed_over_seconds=self.handed_over,
-            fetch_seconds=self.fetch,
-            read_seconds=self.read,
-            decode_seconds=self.decode,
-            collate_seconds=self.collate,
-            idle_seconds=self.idle,
-        )
-        return spent + read
+        return LoaderStats(**asdict(self)) + read
 
 
 class Trace:

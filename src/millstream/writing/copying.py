@@ -16,7 +16,7 @@ from typing import Protocol
 from blake3 import blake3
 
 from millstream.errors import CorruptData
-from millstream.format.keys import CHUNKS, chunk_key
+from millstream.format.keys import chunk_key
 from millstream.store import LocalStore, ReadableStore, Store, blocks, open_store, shared_bucket
 from millstream.writing.placed import ChunkPlace
 
@@ -179,8 +179,3 @@ def _copy(copier: Copier, one: Copy) -> None:
             f"the chunk {one.digest} of a dataset to be merged is missing: {error}; see "
             "`millstream verify`"
         ) from None
-
-
-def sizes_there(store: Store) -> dict[str, int]:
-    """The chunks that a place has, by digest, and their sizes. What has its name is whole."""
-    return {info.key.removeprefix(CHUNKS): info.size for info in store.list(CHUNKS)}

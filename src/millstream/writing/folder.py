@@ -31,7 +31,7 @@ from millstream.writing.holdings import (
 )
 from millstream.writing.identity import JobKey
 from millstream.writing.local_job import LocalJob
-from millstream.writing.placed import ChunkPlace, Placed, read_placed
+from millstream.writing.placed import ChunkPlace, Placed, read_placed, sizes_there
 from millstream.writing.scratch import Scratch
 
 
@@ -159,11 +159,11 @@ class JobFolder:
     def placed(self) -> dict[int, Placed]:
         """The chunks that are in their places, by sequence."""
         found = {sequence: read_placed(content) for sequence, content in self._place.records()}
-        sizes = {info.key: info.size for info in self.store.list("chunks/")} if found else {}
+        sizes = sizes_there(self.store) if found else {}
         return {
             sequence: placed
             for sequence, placed in found.items()
-            if placed and sizes.get(f"chunks/{placed.chunk.digest}") == placed.chunk.size
+            if placed and sizes.get(placed.chunk.digest) == placed.chunk.size
         }
 
     def records(self) -> Iterable[tuple[int, bytes]]:

@@ -14,6 +14,7 @@ import numpy as np
 from blake3 import blake3
 
 from millstream.errors import UsageError
+from millstream.execution import Executor, Inline, Processes
 from millstream.writing.fetch import Group
 
 # So many inputs are tried by fast_dev_run=True.
@@ -92,6 +93,24 @@ def prepare(
     return Prepared(
         fn=fn if reader is None else partial(_read_first, fn, reader), inputs=found, weights=weights
     )
+
+
+def check_work(num_workers: object, on_error: object) -> None:
+    """Raises UsageError unless this says who works, and what happens when fn raises."""
+    if num_workers is not None and (type(num_workers) is not int or num_workers < 0):
+        raise UsageError(f"num_workers is {num_workers!r}, expected a number from 0, or None")
+    if on_error not in ("raise", "skip"):
+        raise UsageError(f'on_error is {on_error!r}, expected "raise" or "skip"')
+
+
+def count_workers(num_workers: int | None) -> int:
+    """How many processes work; by default one a CPU."""
+    return os.cpu_count() or 1 if num_workers is None else num_workers
+
+
+def executor_of(workers: int) -> Executor:
+    """Who does the tasks: so many processes, or without any this one."""
+    return Processes(workers) if workers else Inline()
 
 
 def as_sequence(inputs: Any) -> Sequence[Any]:

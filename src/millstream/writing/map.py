@@ -10,13 +10,20 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from millstream.errors import UsageError
-from millstream.execution import Executor, Inline, Processes
 from millstream.store import Store, open_store, service_of
 from millstream.writing.fetch import InputFetcher
 from millstream.writing.folder import JobFolder, job_place
 from millstream.writing.holdings import refuse_dataset
 from millstream.writing.identity import JobKey, job_key
-from millstream.writing.knobs import Numbering, Prepared, prepare, warn_without_effect
+from millstream.writing.knobs import (
+    Numbering,
+    Prepared,
+    check_work,
+    count_workers,
+    executor_of,
+    prepare,
+    warn_without_effect,
+)
 from millstream.writing.map_job import MapRun, map_tasks
 from millstream.writing.map_work import NOTES, MapWork
 from millstream.writing.progress import ProgressBar
@@ -105,7 +112,7 @@ def map(
         store=store,
         fetcher=InputFetcher(options_for(storage_options, service_of(output_dir), prepared.inputs)),
         key=job_key(prepared.fn, prepared.inputs, prepared.settings()),
-        workers=os.cpu_count() or 1 if num_workers is None else num_workers,
+        workers=count_workers(num_workers),
         skip_errors=on_error == "skip",
         overwrite=mode == "overwrite",
         take_over=take_over,
@@ -115,10 +122,7 @@ def map(
 
 
 def _check(num_workers: object, on_error: object, mode: object) -> None:
-    if num_workers is not None and (type(num_workers) is not int or num_workers < 0):
-        raise UsageError(f"num_workers is {num_workers!r}, expected a number from 0, or None")
-    if on_error not in ("raise", "skip"):
-        raise UsageError(f'on_error is {on_error!r}, expected "raise" or "skip"')
+    check_work(num_workers, on_error)
     if mode not in (None, "overwrite"):
         raise UsageError(f'mode is {mode!r}, expected "overwrite" or None')
 
@@ -157,7 +161,7 @@ class _Map:
                 progress=bar,
             )
             run.resume(sizes, before, folder.records())
-            run.run(self._executor(), self._work(folder))
+            run.run(executor_of(self.workers), self._work(folder))
             folder.keep()
         return MapReport(
             place=str(self.store),
@@ -179,9 +183,6 @@ class _Map:
             temporary=folder.scratch.temporary,
             skip_errors=self.skip_errors,
         )
-
-    def _executor(self) -> Executor:
-        return Processes(self.workers) if self.workers else Inline()
 
 
 def _sizes(store: Store) -> dict[str, int]:

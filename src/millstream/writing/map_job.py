@@ -20,6 +20,7 @@ from millstream.writing.job import MAX_DEATHS, Progress
 from millstream.writing.map_work import LandTask, Made, MapWork, Ran, RunTask
 from millstream.writing.placed import read_object
 from millstream.writing.segment import Skipped
+from millstream.writing.tasks import portions
 from millstream.writing.urls import short
 
 # The inputs of a task are noted together. Few are lost with a machine, few notes are to be read.
@@ -40,15 +41,8 @@ class MapTask:
 def map_tasks(inputs: int, weights: Sequence[float] | None) -> list[MapTask]:
     """The tasks of so many inputs, each of about the same weight; fixed by these alone."""
     most = max(1, min(-(-inputs // TASKS), MOST_INPUTS))
-    each = sum(weights) / TASKS if weights is not None else 0.0
-    tasks: list[MapTask] = []
-    start, weight = 0, 0.0
-    for index in range(inputs):
-        weight += weights[index] if weights is not None else 0.0
-        if index + 1 == inputs or index + 1 - start >= most or (weights and weight >= each):
-            tasks.append(MapTask(len(tasks), start, index + 1, weight))
-            start, weight = index + 1, 0.0
-    return tasks
+    runs = enumerate(portions(inputs, weights, most, TASKS))
+    return [MapTask(number, *run) for number, run in runs]
 
 
 @dataclass(slots=True)

@@ -11,12 +11,13 @@ from millstream.format import ChunkTable, Manifest, common_schema, schema_differ
 from millstream.store import Store, open_store, service_of
 from millstream.versions import Version, load_version
 from millstream.writing.commit import shaping, unlike
-from millstream.writing.copying import Copy, copy_chunks, make_copier, sizes_there
+from millstream.writing.copying import Copy, copy_chunks, make_copier
 from millstream.writing.finish import VersionJob, finished
 from millstream.writing.folder import JobFolder
 from millstream.writing.function import FunctionKey
 from millstream.writing.identity import JobKey, Mode, check_mode
 from millstream.writing.inputs import inputs_key
+from millstream.writing.placed import sizes_there
 from millstream.writing.progress import ProgressBar
 from millstream.writing.report import Report, told
 from millstream.writing.urls import Options

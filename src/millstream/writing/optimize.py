@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, Literal
 
 from millstream.errors import SampleError, UsageError
-from millstream.execution import Executor, Inline, Processes
 from millstream.format import MAX_ROWS, Schema
 from millstream.store import Store, open_store, service_of
 from millstream.tokens import TokensLoader
@@ -23,7 +22,15 @@ from millstream.writing.folder import JobFolder
 from millstream.writing.gather import Room
 from millstream.writing.identity import JobKey, Mode, check_mode, job_key
 from millstream.writing.job import JobRun
-from millstream.writing.knobs import Numbering, Prepared, prepare, warn_without_effect
+from millstream.writing.knobs import (
+    Numbering,
+    Prepared,
+    check_work,
+    count_workers,
+    executor_of,
+    prepare,
+    warn_without_effect,
+)
 from millstream.writing.placed import ChunkRecord
 from millstream.writing.progress import ProgressBar
 from millstream.writing.report import Report, told
@@ -157,7 +164,7 @@ def optimize(
     )
     _check(num_workers, on_error, mode, item_loader, batched)
     is_tokens = item_loader is not None
-    limits = (_token_limits if is_tokens else _limits)(chunk_bytes, chunk_size)
+    limits = _limits(chunk_bytes, chunk_size, has_tokens=is_tokens)
     store = open_store(output_dir, storage_options if service_of(output_dir) else None)
     # Before any work: what can only be read says so here.
     store.check_conditional_put()
@@ -178,7 +185,7 @@ def optimize(
         take_over=take_over,
         key=job_key(prepared.fn, prepared.inputs, settings),
         limits=limits,
-        workers=os.cpu_count() or 1 if num_workers is None else num_workers,
+        workers=count_workers(num_workers),
         verbose=verbose,
     )
     return told(finished(store, job.key) or job.run(), verbose)
@@ -243,7 +250,7 @@ class _Job:
                 progress=bar,
                 unlike=partial(self._unlike, old),
             )
-            schema, chunks = run.run(self._executor(), work)
+            schema, chunks = run.run(executor_of(self.workers), work)
         return schema, chunks, run.skipped()
 
     @property
@@ -255,17 +262,11 @@ class _Job:
             return None
         return unlike(self.store, old, schema, has_tokens=self._has_tokens)
 
-    def _executor(self) -> Executor:
-        return Processes(self.workers) if self.workers else Inline()
-
 
 def _check(
     num_workers: object, on_error: object, mode: object, item_loader: object, batched: object
 ) -> None:
-    if num_workers is not None and (type(num_workers) is not int or num_workers < 0):
-        raise UsageError(f"num_workers is {num_workers!r}, expected a number from 0, or None")
-    if on_error not in ("raise", "skip"):
-        raise UsageError(f'on_error is {on_error!r}, expected "raise" or "skip"')
+    check_work(num_workers, on_error)
     check_mode(mode)
     if not isinstance(item_loader, TokensLoader | None):
         raise UsageError(
@@ -278,25 +279,17 @@ def _check(
         raise UsageError("batched is not for a TokensLoader: let fn yield one document at a time")
 
 
-def _limits(chunk_bytes: int | str | None, chunk_size: int | None) -> Limits:
-    if chunk_size is not None and (type(chunk_size) is not int or not 1 <= chunk_size <= MAX_ROWS):
-        raise UsageError(f"chunk_size is {chunk_size!r}, expected 1 to {MAX_ROWS} samples")
-    rows = MAX_ROWS if chunk_size is None else chunk_size
-    if chunk_bytes is None:
-        return Limits(nbytes=DEFAULT_CHUNK_BYTES if chunk_size is None else UNLIMITED, rows=rows)
-    return Limits(nbytes=parse_size(chunk_bytes, "chunk_bytes"), rows=rows)
-
-
-def _token_limits(chunk_bytes: int | str | None, chunk_size: int | None) -> Limits:
-    if chunk_size is not None and (
-        type(chunk_size) is not int or not 1 <= chunk_size <= MAX_TOKENS
-    ):
-        raise UsageError(f"chunk_size is {chunk_size!r}, expected 1 to {MAX_TOKENS} tokens")
-    tokens = MAX_TOKENS if chunk_size is None else chunk_size
-    if chunk_bytes is None:
-        nbytes = DEFAULT_CHUNK_BYTES if chunk_size is None else UNLIMITED
-    else:
+def _limits(chunk_bytes: int | str | None, chunk_size: int | None, *, has_tokens: bool) -> Limits:
+    most, what = (MAX_TOKENS, "tokens") if has_tokens else (MAX_ROWS, "samples")
+    if chunk_size is not None and (type(chunk_size) is not int or not 1 <= chunk_size <= most):
+        raise UsageError(f"chunk_size is {chunk_size!r}, expected 1 to {most} {what}")
+    count = most if chunk_size is None else chunk_size
+    if chunk_bytes is not None:
         nbytes = parse_size(chunk_bytes, "chunk_bytes")
+    else:
+        nbytes = DEFAULT_CHUNK_BYTES if chunk_size is None else UNLIMITED
+    if not has_tokens:
+        return Limits(nbytes=nbytes, rows=count)
     if nbytes < MIN_TOKEN_CHUNK_BYTES:
         raise UsageError(f"chunk_bytes is {chunk_bytes!r}, expected 4 kB or more for tokens")
-    return Limits(nbytes=nbytes, tokens=tokens)
+    return Limits(nbytes=nbytes, tokens=count)

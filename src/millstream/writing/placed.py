@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from millstream.format import Shape
+from millstream.format.keys import CHUNKS
+from millstream.store import Store
 from millstream.writing.segment import Skipped
 
 
@@ -74,3 +76,8 @@ def read_object(content: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
+
+
+def sizes_there(store: Store) -> dict[str, int]:
+    """The chunks that a place has, by digest, and their sizes. What has its name is whole."""
+    return {info.key.removeprefix(CHUNKS): info.size for info in store.list(CHUNKS)}

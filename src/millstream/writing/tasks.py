@@ -25,19 +25,28 @@ def tasks(inputs: int, weights: Sequence[float] | None = None) -> Iterator[Task]
 
     weights: what each input costs; no task then costs more than it must, nor much less.
     """
-    size = min(max(1, -(-inputs // MAX_TASKS)), MAX_INPUTS)
-    if weights is not None:
-        yield from _weighted(weights, sum(weights) / MAX_TASKS)
+    most = MAX_INPUTS
+    if weights is None:
+        most = min(max(1, -(-inputs // MAX_TASKS)), MAX_INPUTS)
+    for number, (start, stop, _) in enumerate(portions(inputs, weights, most, MAX_TASKS)):
+        yield Task(number, start, stop)
+
+
+def portions(
+    inputs: int, weights: Sequence[float] | None, most: int, wanted: int
+) -> Iterator[tuple[int, int, float]]:
+    """Runs of inputs: where each starts and stops, and what it weighs; 0 without weights.
+
+    Of `most` inputs each. With weights one ends sooner: with the input that makes it weigh as much
+    as each of `wanted` equal ones would.
+    """
+    if weights is None:
+        for start in range(0, inputs, most):
+            yield start, min(start + most, inputs), 0.0
         return
-    for number, start in enumerate(range(0, inputs, size)):
-        yield Task(number, start, min(start + size, inputs))
-
-
-def _weighted(weights: Sequence[float], each: float) -> Iterator[Task]:
-    """A task ends with the input that makes it weigh as much as `each`, or has most inputs."""
-    number, start, weight = 0, 0, 0.0
+    each, start, weight = sum(weights) / wanted, 0, 0.0
     for index, one in enumerate(weights, 1):
         weight += one
-        if weight >= each or index - start == MAX_INPUTS or index == len(weights):
-            yield Task(number, start, index)
-            number, start, weight = number + 1, index, 0.0
+        if weight >= each or index - start == most or index == len(weights):
+            yield start, index, weight
+            start, weight = index, 0.0
