@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 import psutil
@@ -18,23 +19,26 @@ import psutil
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 LOOK_SECONDS = 0.25
+SHARED = Path("/dev/shm")
+NUMBERED = re.compile(r"\d{6}_[a-z_]+")
 
 
 def run_trial(environment: str, order: Mapping[str, Any], log: Path, timeout: float) -> dict:
     """What `python -m trials` found, with peak_mb; under "failed" what went wrong instead.
 
     peak_mb: the most memory of the process and its descendants, each shared page counted once
-    (PSS), as seen four times a second. log: where its errors go. All that the process started
-    is gone afterwards.
+    (PSS), as seen four times a second. log: where its errors go. All that the process started,
+    its temporary files and the shared memory that it left, is gone afterwards.
     """
     python = ROOT / f".venv-bench{environment and '-'}{environment}" / "bin" / "python"
     if not python.exists():
         return {"failed": f"there is no {python.relative_to(ROOT)}: make bench sets it up"}
     command = [python, "-m", "trials", json.dumps(order)]
     log.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryFile() as told, log.open("wb") as errors:
+    segments = _segments()
+    with TemporaryFile() as told, TemporaryDirectory() as temporary, log.open("wb") as errors:
         process = subprocess.Popen(
-            command, cwd=HERE, env=_environment(), stdin=subprocess.DEVNULL, stdout=told,
+            command, cwd=HERE, env=_environment(temporary), stdin=subprocess.DEVNULL, stdout=told,
             stderr=errors, start_new_session=True,
         )  # fmt: skip
         try:
@@ -43,6 +47,8 @@ def run_trial(environment: str, order: Mapping[str, Any], log: Path, timeout: fl
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            for segment in _segments() - segments:
+                segment.unlink(missing_ok=True)
         told.seek(0)
         lines = told.read().splitlines()
     if not lines:
@@ -51,9 +57,15 @@ def run_trial(environment: str, order: Mapping[str, Any], log: Path, timeout: fl
     return {**json.loads(lines[-1]), "peak_mb": peak / 1e6}
 
 
-def _environment() -> dict[str, str]:
+def _environment(temporary: str) -> dict[str, str]:
     paths = os.pathsep.join(map(str, (HERE, ROOT / "src")))
-    return {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
+    python = {"PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**os.environ, **python, "TMPDIR": temporary}
+
+
+def _segments() -> set[Path]:
+    """Shared memory with names such as MosaicML Streaming's, which outlives a killed job."""
+    return {path for path in SHARED.glob("*") if NUMBERED.fullmatch(path.name)}
 
 
 def _watch(process: subprocess.Popen[bytes], timeout: float) -> int:

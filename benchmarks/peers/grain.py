@@ -13,9 +13,9 @@ import numpy as np
 from absl import flags
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from data import BLOCK, CHUNK_BYTES, Photo, shares, small
-from peers import in_processes
+from data import BLOCK, CHUNK_BYTES, Photo, small
 from peers.augment import augment
+from peers.sharing import WritesShares
 
 LABEL = struct.Struct("<i")
 SMALL = struct.Struct("<qd")
@@ -86,26 +86,15 @@ def listed(samples: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-class Driver:
+class Driver(WritesShares):
     """See peers/__init__.py. Data in buckets needs other libraries."""
 
     def __init__(self) -> None:
         flags.FLAGS(sys.argv[:1])  # it asks for flags of absl when it starts workers
 
-    def write_images(self, photos: list[Photo], place: Path, workers: int) -> None:
-        place.mkdir(parents=True)
-        parts = [photos[start:stop] for start, stop in shares(len(photos), workers)]
-        in_processes(write_photos, [(part, place, n) for n, part in enumerate(parts)])
-
-    def write_tokens(self, file: Path, count: int, place: Path, workers: int) -> None:
-        place.mkdir(parents=True)
-        parts = shares(count // BLOCK, workers)
-        in_processes(write_blocks, [(file, *part, place, n) for n, part in enumerate(parts)])
-
-    def write_small(self, count: int, place: Path, workers: int, chunk_bytes: int) -> None:
-        place.mkdir(parents=True)
-        parts = shares(count, workers)
-        in_processes(write_range, [(*part, place, n, chunk_bytes) for n, part in enumerate(parts)])
+    write_photos = staticmethod(write_photos)
+    write_blocks = staticmethod(write_blocks)
+    write_range = staticmethod(write_range)
 
     def images(self, place: Path, batch: int, workers: int) -> Any:
         return _loader(place, as_it_is, batch, workers, listed)

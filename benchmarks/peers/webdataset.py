@@ -12,9 +12,9 @@ import torch
 import webdataset as wds
 from torch.utils.data import default_collate
 
-from data import BLOCK, CHUNK_BYTES, Photo, shares, small
-from peers import in_processes
+from data import BLOCK, CHUNK_BYTES, Photo, small
 from peers.augment import augment
+from peers.sharing import WritesShares
 from trials.bucket import Bucket
 
 BUFFER = 1000
@@ -66,23 +66,12 @@ def small_of(sample: dict[str, Any]) -> Any:
     return sample["pyd"]
 
 
-class Driver:
+class Driver(WritesShares):
     """See peers/__init__.py. It has no indexing, no index and no resuming."""
 
-    def write_images(self, photos: list[Photo], place: Path, workers: int) -> None:
-        place.mkdir(parents=True)
-        parts = [photos[start:stop] for start, stop in shares(len(photos), workers)]
-        in_processes(write_photos, [(part, place, n) for n, part in enumerate(parts)])
-
-    def write_tokens(self, file: Path, count: int, place: Path, workers: int) -> None:
-        place.mkdir(parents=True)
-        parts = shares(count // BLOCK, workers)
-        in_processes(write_blocks, [(file, *part, place, n) for n, part in enumerate(parts)])
-
-    def write_small(self, count: int, place: Path, workers: int, chunk_bytes: int) -> None:
-        place.mkdir(parents=True)
-        parts = shares(count, workers)
-        in_processes(write_range, [(*part, place, n, chunk_bytes) for n, part in enumerate(parts)])
+    write_photos = staticmethod(write_photos)
+    write_blocks = staticmethod(write_blocks)
+    write_range = staticmethod(write_range)
 
     def images(self, place: Path, batch: int, workers: int) -> Any:
         return _loader(_tars(place), as_it_is, batch, workers)

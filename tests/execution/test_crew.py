@@ -158,19 +158,6 @@ def test_arrays_travel_beside_the_pickle_and_may_be_written_to() -> None:
     assert second["x"][0] == 1
 
 
-def test_a_fork_of_the_owner_ends_nothing() -> None:
-    hands = crew(lambda x: x, workers=1)
-    assert list(hands.results([1])) == [1]
-    child = os.fork()
-    if child == 0:
-        ok = not hands.usable
-        hands.close()
-        os._exit(0 if ok else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert list(hands.results([2])) == [2]
-    hands.close()
-
-
 def test_what_makes_no_sense_is_said() -> None:
     for workers, ahead in ((0, 1), (1, 0)):
         with pytest.raises(UsageError):

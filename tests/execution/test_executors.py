@@ -154,7 +154,7 @@ BUSY = """
     # What a shell starts in the background ignores SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     def work(x):
-        print("begun", flush=True)
+        print("begun\\n", end="", flush=True)  # one write, so that two workers' lines are whole
         signal.pause()
     with Processes(2).open(work) as session:
         session.submit(0, 0)

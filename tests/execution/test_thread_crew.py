@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -97,19 +96,6 @@ def test_a_task_that_is_stuck_is_an_error_and_its_thread_ends_after_it() -> None
         next(results)
     assert not hands.usable
     gate.set()
-
-
-def test_a_fork_of_the_owner_ends_nothing() -> None:
-    hands = threads(lambda x: x, workers=1)
-    assert list(hands.results([1])) == [1]
-    child = os.fork()
-    if child == 0:
-        ok = not hands.usable
-        hands.close()
-        os._exit(0 if ok else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert list(hands.results([2])) == [2]
-    hands.close()
 
 
 def test_what_makes_no_sense_is_said() -> None:

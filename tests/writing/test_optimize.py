@@ -384,7 +384,7 @@ def test_ctrl_c_leaves_no_process_and_no_temporary_file(tmp_path: Path) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         def fn(i):
             if i > 5:
-                print("begun", flush=True)
+                print("begun\\n", end="", flush=True)  # one write: whole lines
                 signal.pause()
             return i
         ms.optimize(fn, range(50), sys.argv[1], num_workers=2)
