@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import traceback
 from collections.abc import Callable, Iterator
@@ -24,11 +23,11 @@ from millstream import errors
 from millstream.store import LocalStore, Store, cloud, open_store
 from millstream.store.cloud import CloudStore
 from millstream.versions import load_version
+from millstream.writing import knobs
 from millstream.writing.bucket_job import BucketJob
 from millstream.writing.commit import publish
 
 pytestmark = pytest.mark.timeout(200)
-optimizing = importlib.import_module("millstream.writing.optimize")
 
 
 def sample(i: int) -> dict[str, Any]:
@@ -400,7 +399,7 @@ def test_nothing_runs_ahead_of_a_slow_input_without_bound(
     scratch: Path, prefix: str, monkeypatch: pytest.MonkeyPatch, limit: int, most: int
 ) -> None:
     late = Late()
-    monkeypatch.setattr(optimizing, "Inline", lambda: late)
+    monkeypatch.setattr(knobs, "Inline", lambda: late)
     monkeypatch.setattr(BucketJob, "waiting_bytes", limit)
     report = write(f"memory://{prefix}", lambda i: b"x" * 1_000, range(200))
     assert report.samples == 200

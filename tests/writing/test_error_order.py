@@ -17,7 +17,7 @@ from kills import tree
 import millstream as ms
 from millstream import errors
 from millstream.execution import Inline, Outcome
-from millstream.writing import optimize as front
+from millstream.writing import knobs
 
 INPUTS = 12
 
@@ -57,7 +57,7 @@ def write(folder: Path, executor: Any, bad: dict[int, str]) -> Any:
                 return {"text": i}
         return {"text": str(i) * 200}
 
-    with patch.object(front, "Inline", lambda: executor):
+    with patch.object(knobs, "Inline", lambda: executor):
         return ms.optimize(
             fn, range(INPUTS), folder, num_workers=0, chunk_bytes="1500B", verbose=False
         )
