@@ -84,11 +84,11 @@ class LocalStore:
                 return False
             finally:
                 temporary.unlink()
-            _sync(path.parent)
+            wait_for_disk(path.parent)
         return True
 
     def adopt(self, file: Path, key: str) -> None:
-        """Moves a file that `write_synced` made, on the same file system, to a key.
+        """Moves a file that is on the disk, on the same file system, to a key.
 
         The name is sure to outlive a power cut only after `sync_names`.
         """
@@ -112,7 +112,7 @@ class LocalStore:
             except OSError:
                 return False
             if sync:  # whoever made it may not have waited for the disk
-                _sync(temporary)
+                wait_for_disk(temporary)
             temporary.replace(target)
         return True
 
@@ -151,15 +151,15 @@ class LocalStore:
     def sync_names(self, folder: str) -> None:
         """Waits until the names of the objects below `folder` are on the disk."""
         with storage_errors(self.path(folder)):
-            _sync(self.path(folder))
-            _sync(self.root)
+            wait_for_disk(self.path(folder))
+            wait_for_disk(self.root)
 
     def _replace(self, key: str, pieces: Iterable[bytes | memoryview]) -> None:
         path = self.path(key)
         with storage_errors(path):
             temporary = self._write(path, pieces)
             temporary.replace(path)
-            _sync(path.parent)
+            wait_for_disk(path.parent)
 
     def _open(self, key: str) -> io.FileIO:
         path = self.path(key)
@@ -190,12 +190,20 @@ def write_synced(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
 
     When it raises (StorageError, if that is what the disk says) there is no file.
     """
+    write_file(path, pieces, is_synced=True)
+
+
+def write_file(
+    path: Path, pieces: Iterable[bytes | memoryview], *, is_synced: bool = False
+) -> None:
+    """The same, but that a power cut may take it, unless it is synced."""
     with storage_errors(path):
         try:
             with path.open("wb") as file:
                 file.writelines(pieces)
-                file.flush()
-                os.fsync(file.fileno())
+                if is_synced:
+                    file.flush()
+                    os.fsync(file.fileno())
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -248,7 +256,7 @@ class storage_errors:  # noqa: N801 - reads as a clause: with storage_errors(pat
             ) from error
 
 
-def _sync(path: Path) -> None:
+def wait_for_disk(path: Path) -> None:
     """Waits until a file, or the names in a folder, are on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:

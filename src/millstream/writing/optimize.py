@@ -35,6 +35,7 @@ from millstream.writing.placed import ChunkRecord
 from millstream.writing.progress import ProgressBar
 from millstream.writing.report import Report, told
 from millstream.writing.segment import Skipped
+from millstream.writing.settling import THREADS
 from millstream.writing.urls import options_for
 from millstream.writing.work import Work
 
@@ -249,6 +250,7 @@ class _Job:
                 digest=digest,
                 progress=bar,
                 unlike=partial(self._unlike, old),
+                threads=THREADS if self.workers else 0,
             )
             schema, chunks = run.run(executor_of(self.workers), work)
         return schema, chunks, run.skipped()

@@ -105,9 +105,8 @@ class Work:
             tokens=chunk.layout.count_tokens(),
         )
         placed = Placed(chunk=record, start=task.start, stop=task.stop, skipped=task.skipped)
-        # Here, where workers wait for the disk or the network side by side.
+        # Here, where workers wait for the network side by side.
         self.chunks.put(record.digest, chunk.pieces)
-        self.chunks.record(task.identity.sequence, placed.to_bytes())
         return placed
 
 
