@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from millstream.errors import MillstreamError, SampleError, WorkerDied
-from millstream.execution import Executor, Outcome
+from millstream.execution.protocol import Executor, Outcome
 from millstream.format import Identity, Schema, schema_error
 from millstream.writing.cuts import Cutter, Limits, Piece
 from millstream.writing.folder import JobFolder

@@ -14,7 +14,9 @@ import numpy as np
 from blake3 import blake3
 
 from millstream.errors import UsageError
-from millstream.execution import Executor, Inline, Processes
+from millstream.execution.inline import Inline
+from millstream.execution.processes import Processes
+from millstream.execution.protocol import Executor
 from millstream.writing.fetch import Group
 
 # So many inputs are tried by fast_dev_run=True.

@@ -9,7 +9,7 @@ from typing import Any
 
 from millstream.format import Batch, Codec, Encoder, Source
 from millstream.format.codecs.files import absolute
-from millstream.writing.inputs import may_be_path
+from millstream.writing.paths import may_be_path
 from millstream.writing.segment import SegmentWriter
 
 # The rows of a task are written down whenever they hold this much memory.
