@@ -15,7 +15,7 @@ from millstream.writing.cuts import Limits
 from millstream.writing.fetch import InputFetcher, NotFetched
 from millstream.writing.gather import Room, gather
 from millstream.writing.placed import ChunkPlace, ChunkRecord, Placed
-from millstream.writing.rows import Raised, Rows, SampleRows
+from millstream.writing.rows import BatchRows, Raised, Rows, SampleRows
 from millstream.writing.segment import SegmentWriter, Skipped, read_segment
 from millstream.writing.token_rows import TokenRows
 from millstream.writing.urls import short
@@ -89,7 +89,8 @@ class Work:
     def _rows(self, writer: SegmentWriter) -> Rows:
         if self.tokens is not None:
             return TokenRows(self.tokens, writer)
-        return SampleRows(builtin(allow_pickle=self.allow_pickle), writer, batched=self.batched)
+        kind = BatchRows if self.batched else SampleRows
+        return kind(builtin(allow_pickle=self.allow_pickle), writer)
 
     def _assemble(self, task: AssembleTask) -> Placed:
         segments = {path: read_segment(path) for path in {piece[0] for piece in task.pieces}}
