@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from millstream.plan.permute import Ints
-from millstream.reading.source import NeedyEpoch, Source
+from millstream.reading.protocol import NeedyEpoch, RowSource
 
 # It is told about so often a chunk.
 TELLS_A_CHUNK = 8
@@ -35,7 +35,7 @@ class Ahead:
 
     def __init__(
         self,
-        source: Source,
+        source: RowSource,
         order: Needing,
         epoch: int,
         start: int,

@@ -14,7 +14,7 @@ from millstream.plan import ENDLESS, AnyEpoch, SideBySideEpoch, generator
 from millstream.reading.arguments import positive
 from millstream.reading.beside import SideBySideStream, all_taken
 from millstream.reading.combined import CombinedStreamingDataset
-from millstream.reading.dataset import StreamingDataset
+from millstream.reading.indexed import Indexed
 from millstream.reading.reader import Rows
 from millstream.reading.several import checked, drop_last, same
 from millstream.reading.streamed import (
@@ -53,14 +53,14 @@ class ParallelStreamingDataset(Streamed):
 
     def __init__(
         self,
-        datasets: Sequence[StreamingDataset | CombinedStreamingDataset],
+        datasets: Sequence[Indexed | CombinedStreamingDataset],
         length: int | float | None = None,
         *,
         resume: bool = True,
         transform: Transform | Sequence[Transform] | None = None,
         seed: int = 42,
     ) -> None:
-        self.datasets = checked(datasets, (StreamingDataset, CombinedStreamingDataset))
+        self.datasets = checked(datasets, (Indexed, CombinedStreamingDataset))
         if type(seed) is not int:
             raise UsageError(f"seed is {seed!r}, expected an integer")
         self.seed, self.length, self.resume = seed, length, resume
