@@ -161,9 +161,9 @@ def test_it_never_holds_more_than_its_budget_but_for_one(data: st.DataObject) ->
             for position in range(0, 140, 7):
                 one.at(position)
                 with one._changed:
-                    leased = sum(len(lease.content) for _, _, lease in one._held)
+                    leased = sum(len(lease.content) for _, _, _, lease in one._held)
                     assert leased <= one._bytes <= most
-                    assert all(last >= position for last, _, _ in one._held)
+                    assert all(last >= position for last, *_ in one._held)
             one.thread.join(PATIENCE)
             until(one, lambda: not one._coming)
             assert one._bytes == 0

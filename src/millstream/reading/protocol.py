@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -10,8 +10,9 @@ import numpy as np
 from millstream.format.tree import Tree
 from millstream.plan import Keys, Needs
 from millstream.plan.permute import Ints
+from millstream.reading.decoding import Decoder
 from millstream.reading.feed import Read, Structure
-from millstream.reading.reader import Empty, Rows
+from millstream.reading.reader import Empty, Rows, Values
 from millstream.reading.stats import ReadStats
 
 # A key for each of some rows, made if something is drawn.
@@ -44,6 +45,16 @@ class ReadRows(Read, Protocol):
 
     def samples(self) -> Iterator[Any]:
         """The samples, decoded as they are asked for."""
+
+
+class Decodes(Structure, Protocol):
+    """What makes values of stored rows."""
+
+    def beside_decoders(self, stored: Sequence[Values]) -> Iterator[tuple[Decoder, Values]]:
+        """Each field's values beside what decodes them."""
+
+    def name_of(self, row: int) -> str:
+        """A row, as errors name it."""
 
 
 class RowSource(Structure, Protocol):

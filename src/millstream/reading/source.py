@@ -25,7 +25,7 @@ from millstream.reading.fetching.client import FetchedStore, Following
 from millstream.reading.items import items_of
 from millstream.reading.output import Room
 from millstream.reading.private import REQUEST_BYTES
-from millstream.reading.protocol import Followed, MakeKeys, NeedyEpoch
+from millstream.reading.protocol import Decodes, Followed, MakeKeys, NeedyEpoch
 from millstream.reading.reader import Empty, Rows, Values
 from millstream.reading.stats import NOTHING, ReadStats
 from millstream.store import NearStore
@@ -223,7 +223,7 @@ class StoredRows:
     of what decoding draws, one a row.
     """
 
-    source: Source
+    source: Decodes
     stored: Sequence[Values]
     taken: Rows
     waited: float

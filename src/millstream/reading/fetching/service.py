@@ -15,25 +15,27 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from millstream.cache import Cache
 from millstream.errors import MillstreamError
 from millstream.execution import wire
 from millstream.execution.protocol import failure
 from millstream.reading.fetching import handshake
-from millstream.reading.fetching.asks import Filled, Needs, Piece, Wanted
+from millstream.reading.fetching.asks import Filled, ListedNeeds, Needs, Piece, Wanted
 from millstream.reading.fetching.downloads import Downloads
 from millstream.reading.fetching.gate import MOST, Gate
-from millstream.reading.fetching.prefetch import Prefetch
+from millstream.reading.fetching.prefetch import Prefetch, Told
 from millstream.reading.fetching.turns import Turns
-from millstream.store import ReadableStore
+from millstream.reading.raw.files import Files
+from millstream.reading.raw.listing import list_files
+from millstream.store import ListingStore, ReadableStore
 
 # Beside those whose number the gate finds: for what readers wait for.
 URGENT_THREADS = 32
 # Of what a stream needs, this part may be fetched twice at its start, at most so many bytes.
 EARLY_PART, EARLY_BYTES = 1 / 128, 32 << 20
-UNANSWERED = ("follow", "at")
+UNANSWERED = ("follow", "follow_files", "tell", "at")
 
 
 def begin(number: int) -> Callable[[bytes], int]:
@@ -120,6 +122,7 @@ class _Reader:
         self._service = service
         self._place: _Place | None = None
         self._prefetch: Prefetch | None = None
+        self._told = Told()
 
     def answer(self, request: tuple[str, Any]) -> tuple[Any, tuple[str, str] | None] | None:
         """The answer: (value, error as its class and its text); None for what has none.
@@ -149,7 +152,10 @@ class _Reader:
     def do_get(self, key: str) -> bytes:
         return bytes(self._known.store.get(key))
 
-    def do_ranges(self, asks: Sequence[tuple[str, Sequence[Piece]]]) -> list[list[Any]]:
+    def do_files(self) -> Files:
+        return list_files(cast(ListingStore, self._known.store))
+
+    def do_ranges(self, asks: Sequence[tuple[Wanted, Sequence[Piece]]]) -> list[list[Any]]:
         found = self._known.downloads.ranges(asks)
         # A buffer of the client's own is not copied into the pickle, but sent beside it.
         return [[pickle.PickleBuffer(piece) for piece in pieces] for pieces in found]
@@ -163,6 +169,14 @@ class _Reader:
         downloads.allow_early(min(EARLY_BYTES, int(needs.nbytes * EARLY_PART)))
         self._prefetch = Prefetch(downloads, needs, budget)
 
+    def do_follow_files(self, budget: int) -> None:
+        self._end_stream()
+        self._told = Told()
+        self._prefetch = Prefetch(self._known.downloads, self._told, budget, holds=False)
+
+    def do_tell(self, needs: ListedNeeds) -> None:
+        self._told.tell(needs)
+
     def do_at(self, position: int) -> None:
         if self._prefetch is not None:
             self._prefetch.at(position)
@@ -175,6 +189,7 @@ class _Reader:
         if self._prefetch is not None:
             self._prefetch.close()
             self._prefetch = None
+        self._told.end()
 
     def close(self) -> None:
         self._end_stream()
