@@ -171,13 +171,13 @@ class LocalStore:
             _sync(path.parent)
 
     def _open(self, key: str) -> io.FileIO:
-        path = self.path(key)
+        path = f"{self.root}/{check_key(key)}"  # in a quarter of the time that a Path takes
         try:
-            return path.open("rb", buffering=0)
+            return io.FileIO(path)
         except (IsADirectoryError, NotADirectoryError):
             # A folder is no object, and what lies below a file is none either.
             missing = errno.ENOENT
-            raise FileNotFoundError(missing, os.strerror(missing), str(path)) from None
+            raise FileNotFoundError(missing, os.strerror(missing), path) from None
 
     def _info(self, path: Path) -> ObjectInfo | None:
         try:
