@@ -49,13 +49,13 @@ class Files:
 
     def names(self, numbers: Rows) -> list[str]:
         """The keys of files by their numbers."""
-        starts, ends = self._starts()[numbers].tolist(), self.ends[numbers].tolist()
+        spans = zip(self._starts(numbers).tolist(), self.ends[numbers].tolist(), strict=True)
         keys = self.keys.data
-        return [str(keys[a:b], "utf-8", _ERRORS) for a, b in zip(starts, ends, strict=True)]
+        return [str(keys[start:end], "utf-8", _ERRORS) for start, end in spans]
 
     def take(self, numbers: Rows) -> Files:
         """These files, in this order."""
-        starts = self._starts()[numbers]
+        starts = self._starts(numbers)
         lengths = self.ends[numbers] - starts
         ends = np.cumsum(lengths)
         # For each byte of the new keys, where it is among the old.
@@ -67,8 +67,8 @@ class Files:
             tags=self.tags[numbers],
         )
 
-    def _starts(self) -> Rows:
-        return np.concatenate([np.zeros(1, np.int64), self.ends[:-1]])[: len(self)]
+    def _starts(self, numbers: Rows) -> Rows:
+        return np.where(numbers > 0, self.ends[numbers - 1], 0)
 
     @staticmethod
     def of(found: Iterable[ObjectInfo]) -> Files:
