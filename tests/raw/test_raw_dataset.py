@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from trees import COUNT, content, flat, make
+from trees import COUNT, Pairs, content, flat, make
 
 import millstream as ms
 from millstream import errors
@@ -177,18 +177,10 @@ def test_a_subclass_may_override_getitem(root: Path, files: dict[str, bytes]) ->
     assert dataset[:3] == list(dataset)[:3]
 
 
-class Pairs(ms.StreamingRawDataset):
-    """Each file with the next one."""
-
-    def setup(self, files: list[ms.FileMetadata]) -> Sequence[Sequence[ms.FileMetadata]]:
-        assert all(Path(file.path).stat().st_size == file.size for file in files)
-        return [[files[n], files[n + 1]] for n in range(0, len(files), 2)]
-
-
 @pytest.mark.parametrize("workers", [0, 2])
 def test_setup_makes_groups(root: Path, files: dict[str, bytes], workers: int) -> None:
     contents = list(files.values())
-    expected = [contents[n : n + 2] for n in range(0, COUNT, 2)]
+    expected = [[contents[n], contents[n - 1]] for n in range(1, COUNT, 2)]
     dataset = Pairs(root)
     assert (len(dataset), dataset[5], dataset[-1]) == (120, expected[5], expected[-1])
     assert list(dataset) == expected
@@ -225,9 +217,9 @@ def test_files_are_decoded_as_fields_are(root: Path, files: dict[str, bytes]) ->
     contents = list(files.values())
     arrays = ms.StreamingRawDataset(root, decode="numpy")
     assert arrays[4].tobytes() == contents[4]
-    assert Pairs(root, decode=len)[3] == [len(contents[6]), len(contents[7])]
+    assert Pairs(root, decode=len)[3] == [len(contents[7]), len(contents[6])]
     first, second = Pairs(root, decode=[None, len])[3]
-    assert (first, second) == (contents[6], len(contents[7]))
+    assert (first, second) == (contents[7], len(contents[6]))
     for dataset, decode in ((ms.StreamingRawDataset, [len]), (Pairs, [len]), (Pairs, [None] * 3)):
         with pytest.raises(errors.UsageError, match="decode says what"):
             dataset(root, decode=decode)
@@ -246,8 +238,8 @@ def test_an_image_and_its_mask_are_cut_alike(tmp_path: Path) -> None:
         (batch,) = loader(dataset, batch_size=6, num_workers=epoch)
         assert [tensor.shape for tensor in batch] == [(6, 3, 16, 16)] * 2
         assert torch.equal(*batch)
-    (tmp_path / "0-mask.png").write_bytes(b"no image")
-    with pytest.raises(errors.MillstreamError, match=r"0-image\.png, 0-mask\.png, field '1'"):
+    (tmp_path / "0-image.png").write_bytes(b"no image")
+    with pytest.raises(errors.MillstreamError, match=r"0-mask\.png, 0-image\.png, field '1'"):
         list(loader(Pairs(tmp_path, decode=[cut, cut])))
 
 

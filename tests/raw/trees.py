@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+import millstream as ms
 
 # Names whose order by bytes is not that of a walk: `a-b` < `a/c` < `a.d` < `a0`.
 FOLDERS = ("a", "a-b", "a.d", "a0", "b/deep/er", "B")
@@ -28,6 +30,13 @@ def make(root: Path, count: int = COUNT) -> dict[str, bytes]:
         path.write_bytes(content(number))
         made[key] = content(number)
     return dict(sorted(made.items(), key=lambda pair: pair[0].encode()))
+
+
+class Pairs(ms.StreamingRawDataset):
+    """Each file with the one before it: the second with the first, the fourth with the third."""
+
+    def setup(self, files: list[ms.FileMetadata]) -> Sequence[Sequence[ms.FileMetadata]]:
+        return [[files[n], files[n - 1]] for n in range(1, len(files), 2)]
 
 
 def flat(batches: Iterable[Any]) -> list[Any]:
