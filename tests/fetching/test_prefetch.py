@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from millstream.errors import StorageError
 from millstream.reading.fetching.asks import ListedNeeds, Need, Needs, Presence, Wanted, as_listed
 from millstream.reading.fetching.downloads import Downloads
-from millstream.reading.fetching.prefetch import Prefetch, Told
+from millstream.reading.fetching.prefetch import MOST_COUNTED, Prefetch, Told, Unheld
 from millstream.store import ObjectInfo
 
 SIZE = 1_000
@@ -195,7 +195,7 @@ def test_needs_travel_as_arrays() -> None:
 @contextmanager
 def told(made: Downloads, budget: int) -> Iterator[tuple[Told, Prefetch]]:
     needs = Told()
-    one = Prefetch(made, needs, budget, holds=False)
+    one = Prefetch(Unheld(made), needs, budget, most=MOST_COUNTED)
     try:
         yield needs, one
     finally:

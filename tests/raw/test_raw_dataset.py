@@ -326,10 +326,10 @@ def test_a_file_that_is_no_longer_the_listed_one_is_named(
 
 
 def test_arguments_without_effect_say_so_once(root: Path) -> None:
-    for name in ("cache_files", "recompute_index"):
-        with pytest.warns(UserWarning, match=f"{name}=False has no effect"):
-            ms.StreamingRawDataset(root, **{name: False})
-        ms.StreamingRawDataset(root, **{name: True})
+    with pytest.warns(UserWarning, match="recompute_index=False has no effect") as caught:
+        ms.StreamingRawDataset(root, recompute_index=False, cache_files=False)
+    assert [warning.filename for warning in caught] == [__file__]
+    ms.StreamingRawDataset(root, recompute_index=True, cache_files=True)
     for wrong in ({"seed": "x"}, {"lanes": 0}, {"shuffle_window": 0}, {"subsample": 0}):
         with pytest.raises(errors.UsageError):
             ms.StreamingRawDataset(root, **wrong)  # type: ignore[arg-type]

@@ -26,6 +26,7 @@ from trees import COUNT, Pairs, content, flat, make
 import millstream as ms
 from millstream import errors
 from millstream.cache import Cache
+from millstream.reading.fetching.client import our_fetcher
 from millstream.store import Store, open_store
 
 pytestmark = [
@@ -160,6 +161,23 @@ def test_without_a_cache_files_go_through_memory(
     assert Cache(tmp_path / "cache", 1).entries() == []
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_past_the_cache_each_file_is_asked_for_once_an_epoch(
+    open_s3: Open, s3_proxy: FaultProxy, files: dict[str, bytes], tmp_path: Path, workers: int
+) -> None:
+    dataset = open_s3(cache_files=False)
+    some = loader(dataset, num_workers=workers, persistent_workers=workers > 0)
+    for _ in range(3):
+        assert Counter(flat(some)) == Counter(files.values())
+        assert some.coverage().exact
+    # And once ahead, in the next epoch.
+    assert {3, 4} >= set(asked(s3_proxy).values())
+    assert some.stats().fetched_chunks == some.stats().opened_chunks == 0
+    assert some.stats().ranged_bytes == 3 * sum(map(len, files.values()))
+    assert dataset[5] == list(files.values())[5]
+    assert not (tmp_path / "cache").exists()
+
+
 def test_indexing_brings_one_file(
     open_s3: Open, s3_proxy: FaultProxy, files: dict[str, bytes]
 ) -> None:
@@ -272,11 +290,11 @@ def test_a_web_server_needs_to_be_told_what_it_has(
 # Faults -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("workers", "cached"), [(0, True), (2, True), (2, False)])
 @pytest.mark.parametrize("damage", ["gone", "rewritten", "grown"])
 def test_a_file_that_changed_is_named_and_goes_on_when_it_is_back(
     few: tuple[Path, dict[str, bytes]], seaweedfs: SeaweedFS, prefix: str, tmp_path: Path,
-    damage: str, workers: int,
+    damage: str, workers: int, cached: bool,
 ) -> None:  # fmt: skip
     root, files = few
     url, options = f"s3://millstream/{prefix}", seaweedfs.options()
@@ -344,13 +362,13 @@ def test_a_killed_worker_is_an_error_and_the_next_epoch_is_whole(
     assert Counter(flat(some)) == Counter(files.values())
 
 
+@pytest.mark.parametrize("cached", [True, False])
 def test_a_killed_fetcher_is_replaced(
-    open_s3: Open, files: dict[str, bytes], caplog: pytest.LogCaptureFixture
+    open_s3: Open, files: dict[str, bytes], caplog: pytest.LogCaptureFixture, cached: bool
 ) -> None:
-    some = loader(open_s3(), batch_size=4)
+    some = loader(open_s3(cache_files=cached), batch_size=4)
     batches = iter(some)
     came = next(batches)
-    (fetcher,) = started()
-    os.kill(fetcher, signal.SIGKILL)
+    os.kill(our_fetcher().process.pid, signal.SIGKILL)
     assert Counter([*came, *flat(batches)]) == Counter(files.values())
     assert "another is started" in caplog.text

@@ -49,8 +49,9 @@ class Ahead:
         self._next = start
         epochs = order.epoch(epoch), order.epoch(epoch + 1)
         self._following = source.follow(epochs, rank, ranks, among)
-        source.next_up = None  # only now: meanwhile it held what is needed
+        before, source.next_up = source.next_up, None
         self.passed(start)
+        del before  # only now: meanwhile it held what is needed
 
     def passed(self, position: int) -> None:
         """All positions of the epoch before this one were read."""

@@ -31,6 +31,9 @@ from millstream.store import ReadableStore
 
 log = logging.getLogger(__name__)
 
+# Of files that were fetched ahead into the fetcher's memory, for all streams of a dataset.
+MEMORY_BYTES = 256_000_000
+
 
 class _FetcherDied(StorageError):
     pass
@@ -147,9 +150,18 @@ class FetchedStore:
         """Has the fetcher go ahead of a stream with these needs, one of so many at a time."""
         return Following(self, ("follow", needs, self._limit // (2 * among)))
 
-    def follow_files(self, among: int = 1) -> Following:
-        """The same, for a stream that tells bit by bit which files it needs."""
-        return Following(self, ("follow_files", self._limit // (4 * among)))
+    def follow_files(self, among: int = 1, *, in_memory: bool) -> Following:
+        """The same, for a stream that tells bit by bit which files it needs.
+
+        in_memory: whether these come into the fetcher's memory, where `take` finds them.
+        """
+        budget = MEMORY_BYTES // among if in_memory else self._limit // (4 * among)
+        return Following(self, ("follow_files", budget, in_memory))
+
+    def take(self, asks: Sequence[Wanted]) -> list[memoryview]:
+        """Listed objects by way of the fetcher's memory, each fetched for this."""
+        contents: list[memoryview] = self._ask("take", asks)
+        return contents
 
     def fetched(self) -> tuple[int, int]:
         """How many objects, and bytes of these, were brought whole from here to the cache.

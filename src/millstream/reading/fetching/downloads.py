@@ -91,6 +91,13 @@ class Downloads:
             begun = self._begin(wanted, wait=True)
         return self._schedule(begun, due) if isinstance(begun, Arriving) else begun
 
+    def hold(self, wanted: Wanted, begun: object) -> Lease | None:
+        """Keeps an object from being evicted; None if it is not in the cache."""
+        return self.cache.find(wanted.name, wanted.size)
+
+    def skip(self, wanted: Wanted) -> None:
+        """A stream needs an object no more that was not begun."""
+
     def _schedule(self, object: Arriving, due: tuple[float, float]) -> Arriving:
         """Gives each range that is left its turn, or an earlier one than it had."""
         for part in object.todo():

@@ -25,7 +25,8 @@ from millstream.reading.fetching import handshake
 from millstream.reading.fetching.asks import Filled, ListedNeeds, Needs, Piece, Wanted
 from millstream.reading.fetching.downloads import Downloads
 from millstream.reading.fetching.gate import MOST, Gate
-from millstream.reading.fetching.prefetch import Prefetch, Told
+from millstream.reading.fetching.memory import InMemory, MemoryAhead
+from millstream.reading.fetching.prefetch import MOST_COUNTED, Prefetch, Told, Unheld
 from millstream.reading.fetching.turns import Turns
 from millstream.reading.raw.files import Files
 from millstream.reading.raw.listing import list_files
@@ -100,17 +101,24 @@ class _Place:
         self.store, self._root, self._limit = store, root, limit
         self.readers, self.counter = 0, secrets.token_bytes(16)
         self._lock = threading.Lock()
+        self._turns = Turns(Gate(time.monotonic), MOST + URGENT_THREADS)
         self._downloads: Downloads | None = None
+        self.in_memory = InMemory(store, self._turns)
 
     @property
     def downloads(self) -> Downloads:
         with self._lock:
             if self._downloads is None:
-                turns = Turns(Gate(time.monotonic), MOST + URGENT_THREADS)
-                self._downloads = Downloads(self.store, Cache(self._root, self._limit), turns)
+                cache = Cache(self._root, self._limit)
+                self._downloads = Downloads(self.store, cache, self._turns)
             return self._downloads
 
+    @property
+    def fetched(self) -> tuple[int, int]:
+        return (0, 0) if self._downloads is None else self._downloads.fetched
+
     def close(self) -> None:
+        self._turns.close()
         if self._downloads is not None:
             self._downloads.close()
 
@@ -123,6 +131,7 @@ class _Reader:
         self._place: _Place | None = None
         self._prefetch: Prefetch | None = None
         self._told = Told()
+        self._memory: MemoryAhead | None = None
 
     def answer(self, request: tuple[str, Any]) -> tuple[Any, tuple[str, str] | None] | None:
         """The answer: (value, error as its class and its text); None for what has none.
@@ -169,10 +178,15 @@ class _Reader:
         downloads.allow_early(min(EARLY_BYTES, int(needs.nbytes * EARLY_PART)))
         self._prefetch = Prefetch(downloads, needs, budget)
 
-    def do_follow_files(self, budget: int) -> None:
+    def do_take(self, asks: Sequence[Wanted]) -> list[Any]:
+        return [pickle.PickleBuffer(content) for content in self._known.in_memory.take(asks)]
+
+    def do_follow_files(self, budget: int, in_memory: bool) -> None:
         self._end_stream()
-        self._told = Told()
-        self._prefetch = Prefetch(self._known.downloads, self._told, budget, holds=False)
+        self._told, place = Told(), self._known
+        self._memory = MemoryAhead(place.in_memory) if in_memory else None
+        fetches = self._memory or Unheld(place.downloads)
+        self._prefetch = Prefetch(fetches, self._told, budget, most=MOST_COUNTED)
 
     def do_tell(self, needs: ListedNeeds) -> None:
         self._told.tell(needs)
@@ -183,9 +197,12 @@ class _Reader:
 
     def do_fetched(self) -> tuple[bytes, int, int]:
         """What was fetched since a place was made, which is named by some bytes of its own."""
-        return self._known.counter, *self._known.downloads.fetched
+        return self._known.counter, *self._known.fetched
 
     def _end_stream(self) -> None:
+        if self._memory is not None:  # first, so that what was fetched is still there
+            self._memory.leave()
+            self._memory = None
         if self._prefetch is not None:
             self._prefetch.close()
             self._prefetch = None

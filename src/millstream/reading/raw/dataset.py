@@ -51,8 +51,8 @@ class StreamingRawDataset(Indexed):
         indexer: Finds the files in place of a listing, for places without one, such as web servers:
             has `discover_files(input_dir, storage_options)`, which returns FileMetadata.
         storage_options: Credentials and endpoints for a URL, see docs/stores.md.
-        cache_files: False has no effect: what is far away goes through the cache. For less of that
-            lower `max_cache_size`.
+        cache_files: Whether what is far away goes through the cache, and is there in the next
+            epoch. False: it is fetched anew whenever it is read, into up to 256 MB of memory ahead.
         recompute_index: False has no effect: files are listed each time.
         transform: As for StreamingDataset.
         shuffle, drop_last, seed, subsample, max_cache_size, lanes: As for StreamingDataset.
@@ -74,7 +74,7 @@ class StreamingRawDataset(Indexed):
         cache_dir: str | os.PathLike[str] | None = None,
         indexer: Indexer | None = None,
         storage_options: Mapping[str, object] | None = None,
-        cache_files: bool | None = None,
+        cache_files: bool = True,
         recompute_index: bool | None = None,
         transform: Transform | Sequence[Transform] | None = None,
         *,
@@ -88,7 +88,11 @@ class StreamingRawDataset(Indexed):
         shuffle_window: int | None = None,
     ) -> None:
         check_order(seed, lanes, shuffle_window)
-        _warn_without_effect(cache_files=cache_files, recompute_index=recompute_index)
+        if recompute_index is False:
+            warnings.warn(
+                "recompute_index=False has no effect: files are listed when a dataset is made",
+                stacklevel=2,
+            )
         self.shuffle, self.drop_last, self.seed = shuffle, drop_last, seed
         self._transforms = Transforms(transform)
         cache_bytes = parse_size(max_cache_size, "max_cache_size")
@@ -103,7 +107,7 @@ class StreamingRawDataset(Indexed):
         setup = None if type(self).setup is StreamingRawDataset.setup else self.setup
         items = items_of(str(store), files, setup)
         self._stream = Stream(
-            source=FileSource(place, items, _decoders(items, decode)),
+            source=FileSource(place, items, _decoders(items, decode), in_memory=not cache_files),
             seed=seed,
             subsample=subsample,
             shuffle=bool(shuffle),
@@ -175,17 +179,3 @@ def _decoders(
             f"{'one' if items.ends is None else items.width}"
         )
     return tuple(decode)
-
-
-def _warn_without_effect(*, cache_files: bool | None, recompute_index: bool | None) -> None:
-    if cache_files is False:
-        warnings.warn(
-            "cache_files=False has no effect here: what is far away is read through the cache, of "
-            "max_cache_size; files of a local folder are not copied",
-            stacklevel=3,
-        )
-    if recompute_index is False:
-        warnings.warn(
-            "recompute_index=False has no effect here: files are listed whenever a dataset is made",
-            stacklevel=3,
-        )

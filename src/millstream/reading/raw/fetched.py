@@ -1,4 +1,4 @@
-"""The contents of files that are far away: out of the cache, where they are fetched to."""
+"""The contents of files that are far away: by way of the cache, or of the fetcher's memory."""
 
 from __future__ import annotations
 
@@ -15,23 +15,54 @@ from millstream.reading.stats import ReadStats, now
 T = TypeVar("T")
 
 
-class FetchedFiles:
-    """Reads whole files. What finds no room in the cache is fetched into memory.
-
-    stats: of what was opened, and fetched past the cache. waited: seconds, for answers.
-    """
+class _Asking:
+    """stats: of what was opened, and fetched past the cache. waited: seconds, for answers."""
 
     def __init__(self, place: FetchedStore) -> None:
-        self._place, self._cache = place, place.cache()
+        self._place = place
         self.stats = ReadStats()
         self.waited = 0.0
 
-    def contents(self, wanted: Sequence[Wanted]) -> list[Buffer]:
-        """Files, all fetched at the same time.
+    def _asked(self, call: Callable[[], T]) -> T:
+        """Raises ObjectChanged or ObjectNotFound for a file that is no longer there as it was
+        listed, and what the store raises."""
+        began = now()
+        try:
+            return call()
+        except FileNotFoundError as error:
+            raise ObjectNotFound(
+                f"{error} It was there when this dataset listed its files: put it back, or open "
+                "the dataset anew"
+            ) from None
+        except OSError as error:
+            if isinstance(error, MillstreamError):
+                raise
+            raise StorageError(f"cannot read {self._place}: {error.strerror or error}") from error
+        finally:
+            self.waited += now() - began
 
-        Raises ObjectChanged or ObjectNotFound for one that is no longer there as it was listed,
-        and what the store raises.
-        """
+
+class TakenFiles(_Asking):
+    """Reads whole files out of the fetcher's memory, past the cache."""
+
+    def contents(self, wanted: Sequence[Wanted]) -> list[Buffer]:
+        """Files, all fetched at the same time, unless they were before."""
+        some = [one for one in wanted if one.size]
+        found = iter(self._asked(lambda: self._place.take(some)) if some else [])
+        sizes = sum(one.size for one in some)
+        self.stats += ReadStats(ranged_requests=len(some), ranged_bytes=sizes)
+        return [next(found) if one.size else b"" for one in wanted]
+
+
+class FetchedFiles(_Asking):
+    """Reads whole files. What finds no room in the cache is fetched into memory."""
+
+    def __init__(self, place: FetchedStore) -> None:
+        super().__init__(place)
+        self._cache = place.cache()
+
+    def contents(self, wanted: Sequence[Wanted]) -> list[Buffer]:
+        """Files, all fetched at the same time."""
         distinct = {one.name: one for one in wanted if one.size}
         found: dict[str, Buffer | None] = {
             name: self._opened(self._cache.find, one) for name, one in distinct.items()
@@ -69,22 +100,6 @@ class FetchedFiles:
         for one, pieces in asks:
             self.stats += ReadStats(ranged_requests=len(pieces), ranged_bytes=one.size)
         return [parts[0] if len(parts) == 1 else b"".join(parts) for parts in found]
-
-    def _asked(self, call: Callable[[], T]) -> T:
-        began = now()
-        try:
-            return call()
-        except FileNotFoundError as error:
-            raise ObjectNotFound(
-                f"{error} It was there when this dataset listed its files: put it back, or open "
-                "the dataset anew"
-            ) from None
-        except OSError as error:
-            if isinstance(error, MillstreamError):
-                raise
-            raise StorageError(f"cannot read {self._place}: {error.strerror or error}") from error
-        finally:
-            self.waited += now() - began
 
 
 def _pieces(size: int) -> list[Piece]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from millstream.reading.fetching.client import FetchedStore
 from millstream.reading.output import Room
 from millstream.reading.protocol import Followed, MakeKeys, NeedyEpoch, ReadRows
 from millstream.reading.raw.ahead import FilesAhead
-from millstream.reading.raw.fetched import FetchedFiles
+from millstream.reading.raw.fetched import FetchedFiles, TakenFiles
 from millstream.reading.raw.items import Items
 from millstream.reading.reader import Empty, Rows, Values
 from millstream.reading.source import StoredRows
@@ -36,18 +37,26 @@ class FileSource:
     """Samples of one file each, or of some; pickles as what was listed, and where.
 
     decode: what each file of a sample becomes, None for bytes; None where samples are of different
-    numbers of files. A chunk is nothing but a run of samples: there are many, so that a shuffled
-    epoch begins with samples of everywhere.
+    numbers of files. in_memory: whether what is far away goes past the cache. A chunk is nothing
+    but a run of samples: there are many, so that an epoch begins with samples of everywhere.
     """
 
     block_size: None = None
 
     def __init__(
-        self, place: Place, items: Items, decode: tuple[Decode | None, ...] | None
+        self,
+        place: Place,
+        items: Items,
+        decode: tuple[Decode | None, ...] | None,
+        *,
+        in_memory: bool = False,
     ) -> None:
         self.place, self._items, self._decode = place, items, decode
+        self._in_memory = in_memory
         self.next_up: Followed | None = None
-        self._far = FetchedFiles(place) if isinstance(place, FetchedStore) else None
+        self._far: FetchedFiles | TakenFiles | None = None
+        if isinstance(place, FetchedStore):
+            self._far = TakenFiles(place) if in_memory else FetchedFiles(place)
         schema = _schema(None if items.ends is None or decode is None else len(decode))
         self._schema, self._rebuild = schema, rebuilder(schema.tree)
         wanted = zip(schema.fields, decode or (), strict=decode is not None)
@@ -58,11 +67,15 @@ class FileSource:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FileSource, (self.place, self._items, self._decode)
+        return partial(FileSource, in_memory=self._in_memory), self._state
 
     def again(self) -> FileSource:
         """The same, for another stream."""
-        return FileSource(self.place, self._items, self._decode)
+        return FileSource(*self._state, in_memory=self._in_memory)
+
+    @property
+    def _state(self) -> tuple[Place, Items, tuple[Decode | None, ...] | None]:
+        return self.place, self._items, self._decode
 
     # What there is ----------------------------------------------------------------------------
 
@@ -150,7 +163,8 @@ class FileSource:
         """Has files fetched in the order in which they are read; None if they are near."""
         if not isinstance(self.place, FetchedStore):
             return None
-        return FilesAhead(self.place.follow_files(among), epochs, rank, ranks, self._needs)
+        following = self.place.follow_files(among, in_memory=self._in_memory)
+        return FilesAhead(following, epochs, rank, ranks, self._needs)
 
     def _needs(self, rows: Rows, positions: Rows) -> ListedNeeds:
         numbers, counts = self._items.files_of(rows)
