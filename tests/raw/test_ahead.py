@@ -43,7 +43,12 @@ def test_each_file_is_told_once_in_order_and_soon_enough(data: st.DataObject) ->
     rank = data.draw(st.integers(0, ranks - 1))
     rows = np.ones(count, np.int64)
     order = Order(
-        chunk_rows=rows, selection=Selection.whole(rows), seed=1, shuffle=True, window=count, lanes=3
+        chunk_rows=rows,
+        selection=Selection.whole(rows),
+        seed=1,
+        shuffle=True,
+        window=count,
+        lanes=3,
     )
     epochs = [order.epoch(4), order.epoch(5)]
     start = data.draw(st.integers(0, count - 1))
