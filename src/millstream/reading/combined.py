@@ -32,7 +32,8 @@ class CombinedStreamingDataset(Streamed):
     come first, then those of the second, and so on.
 
     Args:
-        datasets: StreamingDatasets, or other mixtures, which are mixed within their own weights.
+        datasets: StreamingDatasets or StreamingRawDatasets, or other mixtures, which are mixed
+            within their own weights.
         seed: Of the mixture; those of the datasets are their own.
         weights: How often each dataset is drawn, in any unit; None: by their lengths. Or a
             function from the position in the epoch (over all ranks) to such weights: it is asked

@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from millstream.cache import default_root
-from millstream.reading.arguments import as_names, check_loader, check_order
+from millstream.reading.arguments import (
+    as_names,
+    check_loader,
+    check_order,
+)
 from millstream.reading.decoding import Decode
 from millstream.reading.fetching.client import FetchedStore
 from millstream.reading.indexed import Indexed

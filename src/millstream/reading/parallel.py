@@ -36,7 +36,7 @@ class ParallelStreamingDataset(Streamed):
     a run resumes exactly, with any number of ranks and workers and any batch size.
 
     Args:
-        datasets: StreamingDatasets or CombinedStreamingDatasets.
+        datasets: StreamingDatasets, StreamingRawDatasets or CombinedStreamingDatasets.
         length: The tuples of an epoch; datasets that are shorter begin anew. None: as many as the
             shortest has samples. `float("inf")`: no end, and no `len`.
         resume: With a length, whether a dataset goes on in the next epoch after the sample it had
