@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from millstream.reading.dataset import StreamingDataset
     from millstream.reading.jpeg import JpegDecode
     from millstream.reading.parallel import ParallelStreamingDataset
+    from millstream.reading.raw.dataset import StreamingRawDataset
+    from millstream.reading.raw.items import FileMetadata
     from millstream.reading.split import train_test_split
     from millstream.store.walk import walk
     from millstream.tokens import TokensLoader
@@ -29,6 +31,7 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "CombinedStreamingDataset",
     "File",
+    "FileMetadata",
     "Image",
     "Jpeg",
     "JpegDecode",
@@ -36,6 +39,7 @@ __all__ = [
     "ParallelStreamingDataset",
     "StreamingDataLoader",
     "StreamingDataset",
+    "StreamingRawDataset",
     "TokensLoader",
     "map",
     "merge_datasets",
@@ -47,6 +51,7 @@ __all__ = [
 _HOMES = {
     "CombinedStreamingDataset": "millstream.reading.combined",
     "File": "millstream.format.codecs.files",
+    "FileMetadata": "millstream.reading.raw.items",
     "Image": "millstream.format.codecs.files",
     "Jpeg": "millstream.format.codecs.files",
     "JpegDecode": "millstream.reading.jpeg",
@@ -54,6 +59,7 @@ _HOMES = {
     "ParallelStreamingDataset": "millstream.reading.parallel",
     "StreamingDataLoader": "millstream.torch.loader",
     "StreamingDataset": "millstream.reading.dataset",
+    "StreamingRawDataset": "millstream.reading.raw.dataset",
     "TokensLoader": "millstream.tokens",
     "map": "millstream.writing.map",
     "merge_datasets": "millstream.writing.merge",

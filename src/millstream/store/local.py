@@ -15,6 +15,7 @@ from pathlib import Path
 
 from millstream.errors import CorruptData, MillstreamError, StorageError
 from millstream.store.keys import check_key
+from millstream.store.listed import check_listed, tag_of
 from millstream.store.protocol import Folder, ObjectInfo, Span
 
 BLOCK_BYTES = 1 << 20
@@ -131,9 +132,17 @@ class LocalStore:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.name)
-                elif entry.is_file() and (info := self._info(Path(entry.path))) is not None:
-                    objects.append(info)
+                elif entry.is_file():
+                    with suppress(FileNotFoundError):  # gone meanwhile
+                        objects.append(_info(f"{prefix}{entry.name}", entry.stat()))
         return Folder(folders=sorted(folders), objects=sorted(objects, key=lambda info: info.key))
+
+    def get_listed(self, listed: ObjectInfo, span: Span | None = None) -> bytes:
+        """An object's bytes, or some of them, if it is still the one that was listed."""
+        with self._open(listed.key) as file:
+            found = _info(listed.key, os.fstat(file.fileno()))
+            check_listed(self, listed, found.size, found.tag)
+            return _read(file.fileno(), *(span or (0, found.size)))
 
     def delete(self, key: str) -> None:
         """Removes an object; there may be none."""
@@ -162,21 +171,20 @@ class LocalStore:
             wait_for_disk(path.parent)
 
     def _open(self, key: str) -> io.FileIO:
-        path = self.path(key)
+        path = f"{self.root}/{check_key(key)}"  # in a quarter of the time that a Path takes
         try:
-            return path.open("rb", buffering=0)
+            return io.FileIO(path)
         except (IsADirectoryError, NotADirectoryError):
             # A folder is no object, and what lies below a file is none either.
             missing = errno.ENOENT
-            raise FileNotFoundError(missing, os.strerror(missing), str(path)) from None
+            raise FileNotFoundError(missing, os.strerror(missing), path) from None
 
     def _info(self, path: Path) -> ObjectInfo | None:
         try:
             state = path.stat()
         except FileNotFoundError:  # gone meanwhile, or a link that leads nowhere
             return None
-        key = path.relative_to(self.root).as_posix()
-        return ObjectInfo(key=key, size=state.st_size, modified=state.st_mtime)
+        return _info(path.relative_to(self.root).as_posix(), state)
 
     def _write(self, path: Path, pieces: Iterable[bytes | memoryview]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -207,6 +215,11 @@ def write_file(
         except BaseException:
             path.unlink(missing_ok=True)
             raise
+
+
+def _info(key: str, state: os.stat_result) -> ObjectInfo:
+    tag = tag_of(state.st_mtime_ns)
+    return ObjectInfo(key=key, size=state.st_size, modified=state.st_mtime, tag=tag)
 
 
 def _blocks(file: io.FileIO) -> Iterator[memoryview]:
