@@ -94,8 +94,9 @@ class Chain:
 
     def undo(self, content: Buffer, unit: Unit, size: int | None = None) -> Buffer:
         """The inverse; raises CorruptData, also if it has not the size that it must have."""
-        for one in reversed(self.filters):
-            content = one.undo(content, unit, size if one is self.filters[0] else None)
+        for one in self.filters[:0:-1]:
+            content = one.undo(content, unit, None)
+        content = self.filters[0].undo(content, unit, size)
         if size is not None and len(content) != size:
             raise CorruptData(f"holds {len(content)} bytes where {size} were written")
         return content
