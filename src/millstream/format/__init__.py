@@ -7,6 +7,7 @@ from millstream.format.encoder import Encoder
 from millstream.format.header import Header, header_bytes, read_header
 from millstream.format.layout import HEAD_BYTES, MAX_ROWS, Identity, Layout, object_bytes
 from millstream.format.manifest import ChunkTable, Manifest, read_manifest, version_digest
+from millstream.format.packing import PLAIN, Packing
 from millstream.format.part import Arrays, Blobs, Files, Part
 from millstream.format.schema import (
     Field,
@@ -19,12 +20,15 @@ from millstream.format.schema import (
 from millstream.format.token_view import TokenView
 from millstream.format.tokens import TokenEncoder, Tokens
 from millstream.format.tombstone import Tombstone, read_version
+from millstream.format.training import needs_training, train_dictionary
 from millstream.format.tree import rebuilder
-from millstream.format.view import ChunkView, Damage
+from millstream.format.view import PUBLIC, ChunkView, Damage, Undoing
 
 __all__ = [
     "HEAD_BYTES",
     "MAX_ROWS",
+    "PLAIN",
+    "PUBLIC",
     "Arrays",
     "Batch",
     "Blobs",
@@ -41,6 +45,7 @@ __all__ = [
     "Json",
     "Layout",
     "Manifest",
+    "Packing",
     "Part",
     "Schema",
     "Shape",
@@ -49,6 +54,7 @@ __all__ = [
     "TokenView",
     "Tokens",
     "Tombstone",
+    "Undoing",
     "array_blob_bytes",
     "assemble",
     "bind",
@@ -56,6 +62,7 @@ __all__ = [
     "chunk_layout",
     "common_schema",
     "header_bytes",
+    "needs_training",
     "object_bytes",
     "object_digest",
     "read_header",
@@ -64,5 +71,6 @@ __all__ = [
     "rebuilder",
     "schema_difference",
     "schema_error",
+    "train_dictionary",
     "version_digest",
 ]

@@ -9,13 +9,15 @@ from functools import partial
 from typing import Any, Literal
 
 from millstream.errors import SampleError, UsageError
-from millstream.format import MAX_ROWS, Schema
+from millstream.format import MAX_ROWS, PLAIN, Packing, Schema
 from millstream.store import Store, open_store, service_of
 from millstream.tokens import TokensLoader
 from millstream.units import parse_size
 from millstream.versions import Version
 from millstream.writing.commit import build_manifest, mixed, shaping, unlike
+from millstream.writing.compression import parse_compression
 from millstream.writing.cuts import MAX_TOKENS, Limits
+from millstream.writing.dictionary import DictionaryTurn, known_dictionary
 from millstream.writing.fetch import InputFetcher
 from millstream.writing.finish import VersionJob, finished
 from millstream.writing.folder import JobFolder
@@ -53,6 +55,7 @@ def optimize(
     chunk_bytes: int | str | None = None,
     chunk_size: int | None = None,
     item_loader: TokensLoader | None = None,
+    compression: str | None = None,
     mode: Mode | None = None,
     num_workers: int | None = None,
     weights: Sequence[float] | None = None,
@@ -110,6 +113,11 @@ def optimize(
         item_loader: `TokensLoader()` if each sample is the tokens of a document, a 1-D array or
             tensor of integers. Documents are laid end to end, to be read in blocks of any size;
             one lies in one chunk, unless it is longer than a chunk may be.
+        compression: "zstd", or "zstd:9" with another level than 3, up to 22. Rows are compressed
+            alone, so that one is read without others, and columns of numbers in pages; with
+            "zstd/frame" or "zstd/chunk" several rows, or all of a chunk, at once. What gets no
+            smaller, as image files, is stored as it is. chunk_bytes counts bytes before it. See
+            docs/compression.md.
         mode: What becomes of a dataset that is there: "append" makes a version with its rows
             and then the new ones, which must have the same structure and types; "overwrite" one
             with the new rows alone. Who reads the old version goes on, and nothing is deleted;
@@ -165,6 +173,7 @@ def optimize(
     )
     _check(num_workers, on_error, mode, item_loader, batched)
     is_tokens = item_loader is not None
+    packed = parse_compression(compression)
     limits = _limits(chunk_bytes, chunk_size, has_tokens=is_tokens)
     store = open_store(output_dir, storage_options if service_of(output_dir) else None)
     # Before any work: what can only be read says so here.
@@ -176,6 +185,7 @@ def optimize(
         "allow_pickle": allow_pickle,
         **({} if mode is None else {"mode": mode}),
         **({"item_loader": "tokens"} if is_tokens else {}),
+        **({} if packed is None else {"compression": str(packed)}),
         "batched": batched,
         **prepared.settings(),
     }
@@ -186,6 +196,7 @@ def optimize(
         take_over=take_over,
         key=job_key(prepared.fn, prepared.inputs, settings),
         limits=limits,
+        packing=PLAIN if packed is None else packed.packing(),
         workers=count_workers(num_workers),
         verbose=verbose,
     )
@@ -202,6 +213,7 @@ class _Job:
     take_over: bool
     key: JobKey
     limits: Limits
+    packing: Packing
     workers: int
     verbose: bool | None
 
@@ -239,7 +251,9 @@ class _Job:
             tokens=self.limits if self._has_tokens else None,
             batched=self.key.settings["batched"],
             room=Room(),
+            packing=self.packing,
         )
+        known = known_dictionary(self.store, self.packing, folder.placed())
         digest = self.key.digest()
         with ProgressBar(len(self.prepared.inputs), show=self.verbose) as bar:
             run = JobRun(
@@ -251,6 +265,7 @@ class _Job:
                 progress=bar,
                 unlike=partial(self._unlike, old),
                 threads=THREADS if self.workers else 0,
+                dictionary=DictionaryTurn(self.packing, known),
             )
             schema, chunks = run.run(executor_of(self.workers), work)
         return schema, chunks, run.skipped()

@@ -5,12 +5,20 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from millstream.errors import FunctionError, MillstreamError, SampleError
-from millstream.format import Identity, assemble, builtin
+from millstream.format import (
+    PLAIN,
+    Identity,
+    Packing,
+    Part,
+    assemble,
+    builtin,
+    train_dictionary,
+)
 from millstream.writing.cuts import Limits
 from millstream.writing.fetch import InputFetcher, NotFetched
 from millstream.writing.gather import Room, gather
@@ -19,6 +27,9 @@ from millstream.writing.rows import BatchRows, Raised, Rows, SampleRows
 from millstream.writing.segment import SegmentWriter, Skipped, read_segment
 from millstream.writing.token_rows import TokenRows
 from millstream.writing.urls import short
+
+# Some rows of a segment: its file, the part, the first row of it and the one after the last.
+Piece = tuple[Path, int, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +45,22 @@ class EncodeTask:
 class AssembleTask:
     """Build a chunk from pieces of segments: (segment, part, start, stop).
 
-    start, stop, skipped: as in `Placed`.
+    start, stop, skipped: as in `Placed`. dictionary: for compression, if there is one.
     """
 
     identity: Identity
-    pieces: tuple[tuple[Path, int, int, int], ...]
+    pieces: tuple[Piece, ...]
     start: tuple[int, int]
     stop: tuple[int, int]
     skipped: tuple[Skipped, ...]
+    dictionary: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainTask:
+    """Make the dictionary of a job from rows: pieces as in AssembleTask."""
+
+    pieces: tuple[Piece, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +68,7 @@ class Work:
     """The callable that travels to every worker.
 
     tokens: what a chunk may hold, if samples are documents of tokens; None for samples of any kind.
+    packing: the filters of chunks.
     """
 
     fn: Callable[[Any], Any]
@@ -60,10 +80,13 @@ class Work:
     batched: bool
     room: Room
     tokens: Limits | None = None
+    packing: Packing = PLAIN
 
-    def __call__(self, task: EncodeTask | AssembleTask) -> Placed | None:
+    def __call__(self, task: EncodeTask | AssembleTask | TrainTask) -> Placed | bytes | None:
         if isinstance(task, AssembleTask):
             return self._assemble(task)
+        if isinstance(task, TrainTask):
+            return self._train(task)
         self._encode(task)
         return None
 
@@ -92,19 +115,18 @@ class Work:
         kind = BatchRows if self.batched else SampleRows
         return kind(builtin(allow_pickle=self.allow_pickle), writer)
 
+    def _gathered(self, pieces: Sequence[Piece]) -> list[Part]:
+        segments = {path: read_segment(path) for path in {piece[0] for piece in pieces}}
+        parts = [segments[path].parts[part].slice(a, b) for path, part, a, b in pieces]
+        return gather(parts, self.room, self.temporary)
+
+    def _train(self, task: TrainTask) -> bytes | None:
+        return train_dictionary(self._gathered(task.pieces), self.packing)
+
     def _assemble(self, task: AssembleTask) -> Placed:
-        segments = {path: read_segment(path) for path in {piece[0] for piece in task.pieces}}
-        parts = [segments[p].parts[part].slice(a, b) for p, part, a, b in task.pieces]
-        chunk = assemble(gather(parts, self.room, self.temporary), task.identity)
-        shapes = {column.field: column.shape for column in chunk.layout.columns}
-        record = ChunkRecord(
-            digest=chunk.digest().hex(),
-            size=chunk.size,
-            rows=chunk.layout.rows,
-            lead=chunk.layout.lead(),
-            shapes=tuple(map(shapes.get, range(len(chunk.layout.schema.fields)))),
-            tokens=chunk.layout.count_tokens(),
-        )
+        packing = replace(self.packing, dictionary=task.dictionary)
+        chunk = assemble(self._gathered(task.pieces), task.identity, packing)
+        record = ChunkRecord.of(chunk.layout, chunk.digest().hex(), chunk.size)
         placed = Placed(chunk=record, start=task.start, stop=task.stop, skipped=task.skipped)
         # Here, where workers wait for the network side by side.
         self.chunks.put(record.digest, chunk.pieces)
