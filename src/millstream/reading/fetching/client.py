@@ -105,10 +105,17 @@ class FetchedStore:
     """
 
     def __init__(
-        self, store: ReadableStore, root: Path, limit: int, address: Address | None = None
+        self,
+        store: ReadableStore,
+        root: Path,
+        limit: int,
+        address: Address | None = None,
+        place: bytes | None = None,
     ) -> None:
         self._store, self._root, self._limit = store, root, limit
-        self._place = pickle.dumps((store, root, limit))
+        # Kept as it is: a store that was unpickled may be pickled as other bytes, and these say to
+        # the fetcher which readers are at one place.
+        self._place = place or pickle.dumps((store, root, limit))
         self._lock, self._pid = threading.Lock(), os.getpid()
         self._connection: socket.socket | None = None
         self._end_connection: Callable[[], object] = lambda: None
@@ -121,7 +128,7 @@ class FetchedStore:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._fetcher is not None and self._fetcher.is_dead:
             self._use_ours()
-        return FetchedStore, (self._store, self._root, self._limit, self._address)
+        return FetchedStore, (self._store, self._root, self._limit, self._address, self._place)
 
     def __str__(self) -> str:
         return str(self._store)
