@@ -10,6 +10,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from millstream.execution.machine import Machine
+    from millstream.format.codecs.codec import BlobCodec
     from millstream.format.codecs.files import File, Image, Jpeg
     from millstream.format.codecs.json import Json
     from millstream.reading.combined import CombinedStreamingDataset
@@ -27,12 +29,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "BlobCodec",
     "CombinedStreamingDataset",
     "File",
     "Image",
     "Jpeg",
     "JpegDecode",
     "Json",
+    "Machine",
     "ParallelStreamingDataset",
     "StreamingDataLoader",
     "StreamingDataset",
@@ -45,12 +49,14 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BlobCodec": "millstream.format.codecs.codec",
     "CombinedStreamingDataset": "millstream.reading.combined",
     "File": "millstream.format.codecs.files",
     "Image": "millstream.format.codecs.files",
     "Jpeg": "millstream.format.codecs.files",
     "JpegDecode": "millstream.reading.jpeg",
     "Json": "millstream.format.codecs.json",
+    "Machine": "millstream.execution.machine",
     "ParallelStreamingDataset": "millstream.reading.parallel",
     "StreamingDataLoader": "millstream.torch.loader",
     "StreamingDataset": "millstream.reading.dataset",

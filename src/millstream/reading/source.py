@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from millstream.errors import DatasetNotFound, StateMismatch, UsageError
+from millstream.errors import DatasetNotFound, StateMismatch
 from millstream.format import ChunkTable, Field, Manifest, bind, builtin, rebuilder
-from millstream.format.codecs import ArrayCodec
+from millstream.format.codecs import ArrayCodec, BlobCodec
 from millstream.format.keys import CHUNKS
 from millstream.format.tree import Tree
 from millstream.plan import Keys
@@ -28,6 +28,7 @@ from millstream.reading.items import items_of
 from millstream.reading.output import Room
 from millstream.reading.private import REQUEST_BYTES
 from millstream.reading.reader import Empty, Rows, Values
+from millstream.reading.selected import select
 from millstream.reading.stats import NOTHING, ReadStats
 from millstream.store import NearStore
 from millstream.tokens import TokensLoader
@@ -39,7 +40,7 @@ class Reading:
     """What to read and how.
 
     fields: names, None for all. item_loader: reads blocks of tokens; None for the rows as they
-    were written.
+    were written. serializers: codecs that are tried before ours.
     """
 
     fields: tuple[str, ...] | None
@@ -47,6 +48,12 @@ class Reading:
     allow_pickle: bool
     verify: bool
     item_loader: TokensLoader | None = None
+    serializers: tuple[BlobCodec, ...] = ()
+
+    @property
+    def closed(self) -> set[str]:
+        """The fields whose stored bytes are asked for: of these any kind will do."""
+        return {name for name, how in self.decode.items() if how == "bytes" or callable(how)}
 
 
 class NeedyEpoch(Protocol):
@@ -77,8 +84,12 @@ class Source:
         self.digest = loaded.digest
         self._items = items_of(loaded.manifest, reading.item_loader)
         self.schema = self._items.schema
-        codecs = bind(self.schema, builtin(allow_pickle=reading.allow_pickle))
-        self._tree, self._numbers = _select(self.schema.tree, self.schema.fields, reading.fields)
+        self._tree, self._numbers = select(self.schema.tree, self.schema.fields, reading.fields)
+        codecs = bind(
+            self.schema,
+            builtin(allow_pickle=reading.allow_pickle, first=reading.serializers),
+            closed=reading.closed | self._left_out,
+        )
         decoders = make_decoders(self.schema.fields, codecs, reading.decode)
         self._decoders = [decoders[number] for number in self._numbers]
         self._of_one = [decoder.of_one() for decoder in self._decoders]
@@ -123,6 +134,11 @@ class Source:
     def fields(self) -> list[Field]:
         """The fields that are read."""
         return [self.schema.fields[number] for number in self._numbers]
+
+    @property
+    def _left_out(self) -> set[str]:
+        wanted = {field.name for field in self.fields}
+        return {field.name for field in self.schema.fields} - wanted
 
     @property
     def chunk_rows(self) -> Rows:
@@ -296,40 +312,3 @@ def _reopen(place: Place, version: int, reading: Reading, digest: str) -> Source
             f"was {digest[:16]}, now {source.digest[:16]}"
         )
     return source
-
-
-def _select(
-    tree: Tree, fields: Sequence[Field], wanted: Sequence[str] | None
-) -> tuple[Tree, list[int]]:
-    """The tree without unwanted leaves, and the numbers of the fields that are left."""
-    if wanted is None:
-        return tree, list(range(len(fields)))
-    names = [field.name for field in fields]
-
-    def is_under(name: str, asked: str) -> bool:
-        return name == asked or name.startswith(f"{asked}.")
-
-    for asked in wanted:
-        if not any(is_under(name, asked) for name in names):
-            raise UsageError(f"there is no field {asked!r}; the fields are {names}")
-    keep = [any(is_under(name, asked) for asked in wanted) for name in names]
-    pruned = _pruned(tree, iter(keep))
-    return pruned or tree, [number for number, kept in enumerate(keep) if kept]
-
-
-def _pruned(tree: Tree, keep: Iterator[bool]) -> Tree | None:
-    if tree.container == "leaf":
-        return tree if next(keep) else None
-    kept = [
-        (key, _pruned(child, keep)) for key, child in zip(tree.keys, tree.children, strict=True)
-    ]
-    left = [(key, child) for key, child in kept if child is not None]
-    if not left:
-        return None
-    named = tree.container in ("dict", "namedtuple")
-    return Tree(
-        container=tree.container,
-        keys=tuple(key for key, _ in left) if named else tuple(range(len(left))),
-        children=tuple(child for _, child in left),
-        name=tree.name,
-    )

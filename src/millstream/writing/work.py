@@ -11,6 +11,7 @@ from typing import Any
 
 from millstream.errors import FunctionError, MillstreamError, SampleError
 from millstream.format import Identity, assemble, builtin
+from millstream.format.codecs import BlobCodec
 from millstream.writing.cuts import Limits
 from millstream.writing.fetch import InputFetcher, NotFetched
 from millstream.writing.gather import Room, gather
@@ -49,6 +50,7 @@ class Work:
     """The callable that travels to every worker.
 
     tokens: what a chunk may hold, if samples are documents of tokens; None for samples of any kind.
+    serializers: the user's own codecs.
     """
 
     fn: Callable[[Any], Any]
@@ -60,6 +62,7 @@ class Work:
     batched: bool
     room: Room
     tokens: Limits | None = None
+    serializers: tuple[BlobCodec, ...] = ()
 
     def __call__(self, task: EncodeTask | AssembleTask) -> Placed | None:
         if isinstance(task, AssembleTask):
@@ -89,7 +92,8 @@ class Work:
     def _rows(self, writer: SegmentWriter) -> Rows:
         if self.tokens is not None:
             return TokenRows(self.tokens, writer)
-        return SampleRows(builtin(allow_pickle=self.allow_pickle), writer, batched=self.batched)
+        codecs = builtin(allow_pickle=self.allow_pickle, first=self.serializers)
+        return SampleRows(codecs, writer, batched=self.batched)
 
     def _assemble(self, task: AssembleTask) -> Placed:
         segments = {path: read_segment(path) for path in {piece[0] for piece in task.pieces}}

@@ -6,14 +6,18 @@ are bytes of any length and lie in the row's blob. To add a kind, write a codec 
 over; there is no registry.
 """
 
+from collections.abc import Sequence
+
 from millstream.format.codecs.arrays import NdArray, NumpyScalar
 from millstream.format.codecs.binary import Binary
 from millstream.format.codecs.codec import (
     ArrayCodec,
     BlobCodec,
+    Closed,
     Codec,
     Shape,
     Source,
+    as_serializers,
 )
 from millstream.format.codecs.files import File, Image, Jpeg
 from millstream.format.codecs.image_file import ImageFile
@@ -25,12 +29,14 @@ from millstream.format.codecs.tensor import Tensor
 from millstream.format.codecs.text import Text
 
 
-def builtin(*, allow_pickle: bool = False) -> tuple[Codec, ...]:
+def builtin(*, allow_pickle: bool = False, first: Sequence[Codec] = ()) -> tuple[Codec, ...]:
     """The codecs of this version, in the order in which they are asked.
 
-    With allow_pickle the last one takes every value that no other codec wants.
+    With allow_pickle the last one takes every value that no other codec wants. first: codecs that
+    are asked before all of them.
     """
     codecs: tuple[Codec, ...] = (
+        *first,
         Boolean(),
         Integer(),
         Real(),
@@ -53,6 +59,7 @@ __all__ = [
     "Binary",
     "BlobCodec",
     "Boolean",
+    "Closed",
     "Codec",
     "File",
     "Image",
@@ -71,5 +78,6 @@ __all__ = [
     "Source",
     "Tensor",
     "Text",
+    "as_serializers",
     "builtin",
 ]
