@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from millstream.format.codecs.codec import BlobCodec
     from millstream.format.codecs.files import File, Image, Jpeg
     from millstream.format.codecs.json import Json
+    from millstream.format.codecs.media import Audio, Video
+    from millstream.format.codecs.text import Text
     from millstream.reading.combined import CombinedStreamingDataset
     from millstream.reading.dataset import StreamingDataset
     from millstream.reading.jpeg import JpegDecode
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "Audio",
     "BlobCodec",
     "CombinedStreamingDataset",
     "File",
@@ -40,7 +43,9 @@ __all__ = [
     "ParallelStreamingDataset",
     "StreamingDataLoader",
     "StreamingDataset",
+    "Text",
     "TokensLoader",
+    "Video",
     "map",
     "merge_datasets",
     "optimize",
@@ -49,6 +54,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Audio": "millstream.format.codecs.media",
     "BlobCodec": "millstream.format.codecs.codec",
     "CombinedStreamingDataset": "millstream.reading.combined",
     "File": "millstream.format.codecs.files",
@@ -60,7 +66,9 @@ _HOMES = {
     "ParallelStreamingDataset": "millstream.reading.parallel",
     "StreamingDataLoader": "millstream.torch.loader",
     "StreamingDataset": "millstream.reading.dataset",
+    "Text": "millstream.format.codecs.text",
     "TokensLoader": "millstream.tokens",
+    "Video": "millstream.format.codecs.media",
     "map": "millstream.writing.map",
     "merge_datasets": "millstream.writing.merge",
     "optimize": "millstream.writing.optimize",

@@ -23,7 +23,7 @@ from millstream.store import LocalStore
 from millstream.writing.folder import unfinished
 from millstream.writing.knobs import WITHOUT_EFFECT
 
-COMMANDS = ["info", "ls", "get", "verify", "repair", "prune", "optimize", "merge"]
+COMMANDS = ["info", "ls", "get", "verify", "repair", "prune", "optimize", "merge", "images"]
 
 
 # The command line itself -----------------------------------------------------------------------

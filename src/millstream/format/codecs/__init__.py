@@ -22,11 +22,12 @@ from millstream.format.codecs.codec import (
 from millstream.format.codecs.files import File, Image, Jpeg
 from millstream.format.codecs.image_file import ImageFile
 from millstream.format.codecs.json import Json, JsonCodec
+from millstream.format.codecs.media import Audio, Media, Video
 from millstream.format.codecs.numbers import Boolean, Integer, Number, Real
 from millstream.format.codecs.pickled import Pickled
 from millstream.format.codecs.pixels import Pixels
 from millstream.format.codecs.tensor import Tensor
-from millstream.format.codecs.text import Text
+from millstream.format.codecs.text import Text, TextCodec
 
 
 def builtin(*, allow_pickle: bool = False, first: Sequence[Codec] = ()) -> tuple[Codec, ...]:
@@ -40,7 +41,7 @@ def builtin(*, allow_pickle: bool = False, first: Sequence[Codec] = ()) -> tuple
         Boolean(),
         Integer(),
         Real(),
-        Text(),
+        TextCodec(),
         Binary(),
         NdArray(),
         NumpyScalar(),
@@ -49,6 +50,8 @@ def builtin(*, allow_pickle: bool = False, first: Sequence[Codec] = ()) -> tuple
         ImageFile("png", "PNG"),
         ImageFile("tiff", "TIFF"),
         Pixels(),
+        Media("audio", Audio),
+        Media("video", Video),
         JsonCodec(),
     )
     return (*codecs, Pickled()) if allow_pickle else codecs
@@ -56,6 +59,7 @@ def builtin(*, allow_pickle: bool = False, first: Sequence[Codec] = ()) -> tuple
 
 __all__ = [
     "ArrayCodec",
+    "Audio",
     "Binary",
     "BlobCodec",
     "Boolean",
@@ -68,6 +72,7 @@ __all__ = [
     "Jpeg",
     "Json",
     "JsonCodec",
+    "Media",
     "NdArray",
     "Number",
     "NumpyScalar",
@@ -78,6 +83,8 @@ __all__ = [
     "Source",
     "Tensor",
     "Text",
+    "TextCodec",
+    "Video",
     "as_serializers",
     "builtin",
 ]
