@@ -29,7 +29,7 @@ from millstream.reading.output import Room
 from millstream.reading.private import REQUEST_BYTES
 from millstream.reading.reader import Empty, Rows, Values
 from millstream.reading.selected import select
-from millstream.reading.stats import NOTHING, ReadStats
+from millstream.reading.stats import NOTHING, ReadStats, now
 from millstream.store import NearStore
 from millstream.tokens import TokensLoader
 from millstream.versions import load_version
@@ -155,17 +155,17 @@ class Source:
 
         keys: of what decoding draws, one a row. empty: makes the columns. Raises RowOutOfRange.
         """
+        began, before = now(), self._waited
         with self._lock:
-            before = self._waited
             stored, taken = self._reader.read(rows, self._numbers, empty)
-            return StoredRows(self, stored, taken, self._waited - before, keys)
+            return StoredRows(self, stored, taken, self._waited_since(began, before), keys)
 
     def pick(self, rows: Rows, keys: MakeKeys) -> StoredRows:
         """The same, for a row here and there: no chunk is fetched for it if a part will do."""
+        began, before = now(), self._waited
         with self._lock:
-            before = self._waited
             stored, taken = self._picker.read(rows, self._numbers)
-            return StoredRows(self, stored, taken, self._waited - before, keys)
+            return StoredRows(self, stored, taken, self._waited_since(began, before), keys)
 
     def sample(self, row: int, keys: MakeKeys) -> Any:
         """One sample, by the number of a row that the version has. keys: as in `read`."""
@@ -188,6 +188,10 @@ class Source:
     @property
     def _waited(self) -> float:
         return 0.0 if self._cached is None else self._cached.origin.waited
+
+    def _waited_since(self, began: float, before: float) -> float:
+        """The seconds for the network since then, of the thread that had the lock too."""
+        return min(self._waited - before, now() - began)
 
     def fetched(self) -> ReadStats:
         """The whole chunks of this place that this process and its workers had fetched."""
