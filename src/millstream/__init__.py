@@ -10,8 +10,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from millstream.execution.machine import Machine
+    from millstream.format.codecs.codec import BlobCodec
     from millstream.format.codecs.files import File, Image, Jpeg
     from millstream.format.codecs.json import Json
+    from millstream.format.codecs.media import Audio, Video
+    from millstream.format.codecs.text import Text
     from millstream.reading.combined import CombinedStreamingDataset
     from millstream.reading.dataset import StreamingDataset
     from millstream.reading.jpeg import JpegDecode
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "Audio",
+    "BlobCodec",
     "CombinedStreamingDataset",
     "File",
     "FileMetadata",
@@ -36,11 +42,14 @@ __all__ = [
     "Jpeg",
     "JpegDecode",
     "Json",
+    "Machine",
     "ParallelStreamingDataset",
     "StreamingDataLoader",
     "StreamingDataset",
     "StreamingRawDataset",
+    "Text",
     "TokensLoader",
+    "Video",
     "map",
     "merge_datasets",
     "optimize",
@@ -49,6 +58,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Audio": "millstream.format.codecs.media",
+    "BlobCodec": "millstream.format.codecs.codec",
     "CombinedStreamingDataset": "millstream.reading.combined",
     "File": "millstream.format.codecs.files",
     "FileMetadata": "millstream.reading.raw.items",
@@ -56,11 +67,14 @@ _HOMES = {
     "Jpeg": "millstream.format.codecs.files",
     "JpegDecode": "millstream.reading.jpeg",
     "Json": "millstream.format.codecs.json",
+    "Machine": "millstream.execution.machine",
     "ParallelStreamingDataset": "millstream.reading.parallel",
     "StreamingDataLoader": "millstream.torch.loader",
     "StreamingDataset": "millstream.reading.dataset",
     "StreamingRawDataset": "millstream.reading.raw.dataset",
+    "Text": "millstream.format.codecs.text",
     "TokensLoader": "millstream.tokens",
+    "Video": "millstream.format.codecs.media",
     "map": "millstream.writing.map",
     "merge_datasets": "millstream.writing.merge",
     "optimize": "millstream.writing.optimize",

@@ -194,6 +194,39 @@ def test_a_script_without_a_main_guard_runs_once() -> None:
     assert (out, err) == ("script\n5\n", "")
 
 
+def test_functions_with_a_cache_travel_and_begin_empty() -> None:
+    """Those of a script, of its classes and of functions in it: as plain functions do."""
+    process = start("""
+        from functools import cache, lru_cache
+        from millstream.execution.processes import Processes
+
+        @cache
+        def fibonacci(n):
+            return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
+
+        def make(factor):
+            @lru_cache(maxsize=3)
+            def scaled(n):
+                return factor * n
+            return scaled
+
+        scaled = make(10)
+        assert fibonacci(20) == 6765
+
+        def work(n):
+            before = fibonacci.cache_info().currsize
+            return before, fibonacci(n), scaled(n), scaled.cache_info().maxsize
+
+        with Processes(1).open(work) as session:
+            for tag, task in enumerate([30, 30]):
+                session.submit(tag, task)
+            print([session.wait().result() for _ in range(2)])
+    """)
+    out, err = process.communicate()
+    assert (process.returncode, err) == (0, "")
+    assert out == "[(0, 832040, 300, 3), (31, 832040, 300, 3)]\n"
+
+
 def test_all_errors_survive_the_way_back() -> None:
     from millstream import errors
 

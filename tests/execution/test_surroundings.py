@@ -14,7 +14,8 @@ from scripts import SOURCE
 
 from millstream.errors import WorkerDied
 from millstream.execution.crew import Crew
-from millstream.execution.worker import Worker, pickled
+from millstream.execution.pickling import pickled
+from millstream.execution.worker import Worker
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -22,6 +22,7 @@ LAYERS = {
     "reading": 3,
     "torch": 4,
     "cli": 4,
+    "processing": 4,
     "streaming": 4,
     "__init__": 4,
 }
@@ -32,6 +33,7 @@ ALSO = {
     ("units", "errors"),
     ("interop", "torch"),  # the one door, by name and at first use
     ("__init__", "torch"),
+    ("streaming", "torch"),
     ("cli", "__init__"),
     ("_worker", "execution"),
 }

@@ -220,3 +220,29 @@ def test_pixels_do_not_depend_on_simplejpeg_nor_need_torch(folder: Path) -> None
     for how, used in (("with", True), ("without", False)):
         out, err = start(code, folder, how).communicate()
         assert (out, err) == (f"{digest.hexdigest()} {used} False\n", "")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("transform", [None, lambda sample: sample], ids=["columns", "samples"])
+def test_images_of_one_size_have_a_default_batch(
+    tmp_path: Path, workers: int, transform: Any
+) -> None:
+    """The one that decode="torch" gives; of several sizes they have none."""
+    for name, sizes in (("one", [8]), ("several", [8, 9])):
+        ms.optimize(
+            lambda i, sizes=sizes: {
+                "image": scene(12, sizes[i % len(sizes)], seed=i),
+                "jpeg": ms.Jpeg(bytes=encoded(scene(9, 7, seed=i).convert("L"))),
+            },
+            range(8), tmp_path / name, num_workers=0, verbose=False,
+        )  # fmt: skip
+    plain = ms.StreamingDataset(tmp_path / "one", transform=transform)
+    (batch,) = ms.StreamingDataLoader(plain, batch_size=8, num_workers=workers)
+    decode = {"image": "torch", "jpeg": "torch"}
+    decoded = ms.StreamingDataset(tmp_path / "one", decode=decode)
+    (expected,) = ms.StreamingDataLoader(decoded, batch_size=8)
+    assert [tuple(batch[name].shape) for name in decode] == [(8, 3, 8, 12), (8, 1, 7, 9)]
+    assert all(torch.equal(batch[name], expected[name]) for name in decode)
+    several = ms.StreamingDataset(tmp_path / "several", transform=transform)
+    with pytest.raises(UsageError, match="no default batch"):
+        next(iter(ms.StreamingDataLoader(several, batch_size=8, num_workers=workers)))

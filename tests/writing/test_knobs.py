@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import millstream as ms
 from millstream import errors
 from millstream.writing import tasks as tasking
+from millstream.writing.knobs import WITHOUT_EFFECT
 from millstream.writing.tasks import tasks
 
 
@@ -82,11 +83,31 @@ def test_what_has_no_effect_says_why(tmp_path: Path) -> None:
     with pytest.warns(UserWarning) as caught:
         optimize(
             int, range(3), tmp_path / "a", num_uploaders=4, num_downloaders=2, start_method="spawn",
-            reorder_files=False, use_checkpoint=True,
+            reorder_files=False, use_checkpoint=True, optimize_dns=True, machine=ms.Machine.CPU,
         )  # fmt: skip
     said = sorted(str(warning.message).partition(" has no effect here: ")[0] for warning in caught)
-    knobs = ["num_downloaders", "num_uploaders", "reorder_files", "start_method", "use_checkpoint"]
-    assert said == knobs
+    assert said == sorted(WITHOUT_EFFECT)
+
+
+def test_one_machine_is_this_one_and_more_are_to_come(tmp_path: Path) -> None:
+    assert optimize(int, range(3), tmp_path / "a", num_nodes=1) == [0, 1, 2]
+    for job in (ms.optimize, ms.map):
+        with pytest.raises(errors.UnsupportedError, match="machines are not there yet"):
+            job(int, range(3), tmp_path / "c", num_nodes=32, machine=ms.Machine.DATA_PREP)
+        for wrong in ({"num_nodes": 0}, {"num_nodes": "2"}, {"machine": "DATA_PREP"}):
+            with pytest.raises(errors.UsageError):
+                job(int, range(3), tmp_path / "c", **wrong)
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_machine_is_a_value() -> None:
+    assert ms.Machine(cpus=32) == ms.Machine.DATA_PREP
+    assert ms.Machine(cpus=8, gpus=1, memory="64GB") == ms.Machine(
+        cpus=8, gpus=1, memory=64_000_000_000
+    )
+    for wrong in ({"cpus": 0}, {"cpus": 1.5}, {"gpus": -1}, {"memory": "much"}):
+        with pytest.raises(errors.UsageError):
+            ms.Machine(**wrong)
 
 
 # Datasets and loaders ----------------------------------------------------------------------------

@@ -85,7 +85,8 @@ class _Sample:
         self._store = open_given(args)
         manifest = load_version(self._store, args.version).manifest
         self._manifest, self._schema = manifest, manifest.schema
-        codecs = bind(self._schema, builtin(allow_pickle=True))
+        names = [field.name for field in self._schema.fields]
+        codecs = bind(self._schema, builtin(allow_pickle=True), closed=names)
         decode: dict[str, Any] = {
             field.name: "bytes" if isinstance(codec, BlobCodec) else "numpy"
             for field, codec in zip(self._schema.fields, codecs, strict=True)

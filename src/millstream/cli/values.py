@@ -16,10 +16,11 @@ from millstream import interop
 from millstream.cli.show import plural, shorten
 from millstream.errors import UsageError
 from millstream.format import Codec, Field
-from millstream.format.codecs import ArrayCodec, BlobCodec, Tensor
+from millstream.format.codecs import ArrayCodec, BlobCodec, Closed, Tensor
 from millstream.units import size_text
 
 IMAGES = ("jpeg", "png", "tiff", "pil")
+BYTES = ("bytes", "audio", "video")
 # Arrays of more values than this are described by their first few.
 MOST_VALUES = 1_000
 FIRST_VALUES = 8
@@ -41,6 +42,11 @@ class Leaf:
     def is_closed(self) -> bool:
         """Whether this is a pickled value that may not be opened."""
         return self.field.kind == "pickle" and not self.opens_pickles
+
+    @property
+    def is_bytes(self) -> bool:
+        """Whether there is no more to say of the value than its bytes."""
+        return self.field.kind in BYTES or isinstance(self.codec, Closed)
 
     @property
     def value(self) -> Any:
@@ -72,7 +78,7 @@ def line(leaf: Leaf) -> str:
     if kind == "str":
         text = shorten(json.dumps(leaf.value, ensure_ascii=False))
         return text if len(leaf.value) < 60 else f"{text}  ({plural(len(leaf.value), 'character')})"
-    if kind == "bytes":
+    if leaf.is_bytes:
         more = "..." if len(leaf.payload) > 16 else ""
         return f"{leaf.payload[:16]!r}{more}  ({size_text(len(leaf.payload))})"
     if kind in ("ndarray", "tensor"):
@@ -92,7 +98,7 @@ def _first(array: Any) -> tuple[list[Any], bool]:
 def whole(leaf: Leaf) -> str:
     """The value as far as it can be printed; large arrays as numpy shortens them."""
     kind = leaf.field.kind
-    if leaf.is_closed or kind in IMAGES or kind == "bytes":
+    if leaf.is_closed or kind in IMAGES or leaf.is_bytes:
         return line(leaf)
     if kind == "json":
         return json.dumps(leaf.value, indent=2, ensure_ascii=False, default=str)
@@ -109,7 +115,7 @@ def as_json(leaf: Leaf) -> object:
         width, height = image.size
         size = {"width": width, "height": height, "bytes": len(leaf.payload)}
         return {"kind": kind, "mode": image.mode, **size}
-    if kind == "bytes":
+    if leaf.is_bytes:
         return {"kind": kind, "bytes": len(leaf.payload), "first": leaf.payload[:32].hex()}
     if kind == "pickle":
         return {"kind": kind, "bytes": len(leaf.payload), "repr": shorten(repr(leaf.value))}

@@ -224,14 +224,19 @@ def _import_failed(module: str, error: Exception) -> FunctionError:
     )
 
 
-def find_inputs(given: str, output: str, options: Mapping[str, object] | None = None) -> list[str]:
-    """The inputs that a folder, a glob, a URL or @FILE stands for; raises UsageError for none."""
+def find_inputs(
+    given: str, output: str = "", options: Mapping[str, object] | None = None
+) -> list[str]:
+    """The inputs that a folder, a glob, a URL or @FILE stands for; raises UsageError for none.
+
+    output: a folder or URL whose content is none, if there is one.
+    """
     if given.startswith("@"):
         found = [text for text in Path(given[1:]).read_text().splitlines() if text]
     elif service_of(given) is not None:
         found = _objects_below(given, output, options)
     else:
-        folder, inside = Path(given), Path(output).absolute()
+        folder, inside = Path(given), Path(output).absolute() if output else None
         if folder.is_dir():
             paths = _files_below(folder, inside)
         elif folder.is_file():
@@ -266,7 +271,7 @@ def _shown(folder: str, folders: list[str], names: list[str], output: str) -> li
     return [name for name in names if not name.startswith(".")]
 
 
-def _files_below(folder: Path, output: Path) -> Iterator[Path]:
+def _files_below(folder: Path, output: Path | None) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
         folders[:] = [
             name

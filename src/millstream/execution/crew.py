@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from millstream.errors import WorkerDied
 from millstream.execution.memory import free_memory
 from millstream.execution.ordered import Ordered
+from millstream.execution.pickling import pickled
 from millstream.execution.protocol import Outcome
-from millstream.execution.worker import Worker, pickled
+from millstream.execution.worker import Worker
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,8 +15,9 @@ from multiprocessing.connection import wait as wait_readable
 from typing import Any, Generic, TypeVar
 
 from millstream.errors import UsageError, WorkerDied
+from millstream.execution.pickling import pickled
 from millstream.execution.protocol import Outcome, Session
-from millstream.execution.worker import Worker, pickled
+from millstream.execution.worker import Worker
 
 R = TypeVar("R")
 

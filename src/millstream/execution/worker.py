@@ -19,27 +19,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle
-
 from millstream import errors
-from millstream.errors import MillstreamError, NotPicklable, UnsupportedError
+from millstream.errors import MillstreamError, UnsupportedError
 from millstream.execution import wire
 from millstream.execution.protocol import Outcome
 
 if TYPE_CHECKING:
     from millstream.execution.ring import Ring
-
-
-def pickled(value: Any, name: str) -> bytes:
-    """A value on its way to a worker; raises NotPicklable, which calls it `name`."""
-    try:
-        content: bytes = cloudpickle.dumps(value, protocol=5)
-    except Exception as error:  # whatever a user's __reduce__ raises
-        raise NotPicklable(
-            f"{name} cannot be sent to a worker process: {type(error).__name__}: {error}. Open "
-            "files, locks and connections inside the function, or use num_workers=0"
-        ) from error
-    return content
 
 
 class Worker:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from millstream.errors import CorruptData, SampleError
-from millstream.format.codecs import ArrayCodec, Codec, Shape
+from millstream.format.codecs import ArrayCodec, Closed, Codec, Shape
 from millstream.format.tree import (
     LEAF,
     MAX_LEAVES,
@@ -135,12 +135,26 @@ def codec_named(kind: str, codecs: Sequence[Codec]) -> Codec:
     for codec in codecs:
         if codec.kind == kind:
             return codec
-    raise CorruptData(f"a field has the kind {kind!r}, which none of the codecs here reads")
+    raise CorruptData(
+        f"a field has the kind {kind!r}, which none of the codecs here reads. If it was written "
+        "with serializers=, give the same to StreamingDataset"
+    )
 
 
-def bind(schema: Schema, codecs: Sequence[Codec]) -> tuple[Codec, ...]:
-    """The codec of each field, its dtype checked; raises CorruptData."""
-    bound = tuple(codec_named(field.kind, codecs) for field in schema.fields)
+def bind(
+    schema: Schema, codecs: Sequence[Codec], *, closed: Container[str] = ()
+) -> tuple[Codec, ...]:
+    """The codec of each field, its dtype checked; raises CorruptData.
+
+    closed: names of fields of which the bytes will do, if their kind is not known.
+    """
+    known = {codec.kind for codec in codecs}
+    bound = tuple(
+        Closed(field.kind)
+        if field.name in closed and field.kind not in known
+        else codec_named(field.kind, codecs)
+        for field in schema.fields
+    )
     for field, codec in zip(schema.fields, bound, strict=True):
         if isinstance(codec, ArrayCodec):
             codec.storage(field.dtype)

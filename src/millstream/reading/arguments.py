@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,27 @@ def as_names(fields: Any) -> tuple[str, ...]:
     if isinstance(fields, str) or not fields or not all(isinstance(f, str) for f in fields):
         raise UsageError(f"fields is {fields!r}, expected a list of field names")
     return tuple(fields)
+
+
+# Arguments of StreamingDataset that LitData has, and why they do nothing here.
+WITHOUT_EFFECT = {
+    "max_pre_download": "how much is fetched ahead is found by measuring, within max_cache_size",
+    "index_path": "the manifest is found by itself; version= chooses one",
+}
+
+
+def warn_without_effect(**given: object) -> None:
+    """Says of each argument that does nothing, if it was given, why that is so."""
+    for name, value in given.items():
+        if value is not None:
+            warnings.warn(f"{name} has no effect here: {WITHOUT_EFFECT[name]}", stacklevel=3)
+
+
+def joined_options(
+    storage: Mapping[str, object] | None, session: Mapping[str, object] | None
+) -> Mapping[str, object] | None:
+    """The options of a client and those of its session, which give way where both name one."""
+    return {**session, **(storage or {})} if session else storage
 
 
 def positive(value: Any) -> int | None:

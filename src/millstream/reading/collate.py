@@ -6,6 +6,7 @@ becomes them on arrival.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,8 +25,9 @@ _NUMBERS = {bool: np.bool_, int: np.int64, float: np.float64}
 def collate_columns(source: Structure, columns: Sequence[Any], output: Output) -> Any:
     """A batch in the structure of a sample: tensors (batch, *shape), and lists of str and bytes.
 
-    As default_collate does it, tuples become lists. Raises UsageError for values that have no
-    batch, such as images or arrays of different shapes.
+    As default_collate does it, tuples become lists. Images of one size become a tensor (batch,
+    channels, height, width), for which default_collate has none. Raises UsageError for values that
+    have no batch, such as images or arrays of different shapes.
     """
     leaves = [_field(f, c, output) for f, c in zip(source.fields, columns, strict=True)]
     return _as_collated(source.rebuild(leaves))
@@ -39,7 +41,7 @@ def _field(field: Field, column: Any, output: Output) -> Any:
     if isinstance(column, list) and column:
         try:
             return _collate(column, output)
-        except (TypeError, RuntimeError, ValueError) as error:
+        except (TypeError, RuntimeError, ValueError, OSError) as error:
             reason = str(error).splitlines()[0]
     else:
         reason = f"torch has no dtype for {column.dtype}" if isinstance(column, np.ndarray) else ""
@@ -71,7 +73,7 @@ def collate_samples(samples: Sequence[Any], output: Output) -> Any:
     """
     try:
         return _collate(samples, output)
-    except (TypeError, RuntimeError, ValueError, KeyError, OverflowError) as error:
+    except (TypeError, RuntimeError, ValueError, KeyError, OverflowError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(
             f"the samples have no default batch: {reason}{_unlike(samples)}. Pass a collate_fn, or "
@@ -103,8 +105,22 @@ def _collate(values: Sequence[Any], output: Output) -> Any:
         return list(values)
     if all(value is None for value in values):
         return None
-    array = _stacked(values, kind, output)
+    array = _pixels(values, output)
+    if array is None:
+        array = _stacked(values, kind, output)
     return interop.torch().default_collate(values) if array is None else output.tensor(array, "")
+
+
+def _pixels(values: Sequence[Any], output: Output) -> Array | None:
+    """Pillow's images of one size and mode, channels first; None for whatever else."""
+    images = sys.modules.get("PIL.Image")
+    if images is None or not all(isinstance(value, images.Image) for value in values):
+        return None
+    if len({(value.size, value.mode) for value in values}) > 1:
+        return None
+    arrays = [np.asarray(value) for value in values]
+    arrays = [array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0) for array in arrays]
+    return np.stack(arrays, out=output.empty((len(values), *arrays[0].shape), arrays[0].dtype))
 
 
 def _stacked(values: Sequence[Any], kind: type, output: Output) -> Array | None:

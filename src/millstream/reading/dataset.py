@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from millstream.cache import default_root
+from millstream.format.codecs import BlobCodec, as_serializers
 from millstream.reading.arguments import (
     as_names,
     check_loader,
     check_order,
+    joined_options,
+    warn_without_effect,
 )
 from millstream.reading.decoding import Decode
+from millstream.reading.dir import Dir, as_places
 from millstream.reading.fetching.client import FetchedStore
 from millstream.reading.indexed import Indexed
 from millstream.reading.source import Reading, Source
@@ -36,7 +40,7 @@ class StreamingDataset(Indexed):
     Args:
         input_dir: The dataset's folder, which is read where it lies; or a URL (`s3://`, `gs://`,
             `azure://`, `r2://`, `http(s)://`, `hf://`), or `local:/path` for a folder on a network
-            drive, which are read through the cache.
+            drive, which are read through the cache. `Dir(path=, url=)` says both at once.
         item_loader: `TokensLoader(block_size=N)` for a dataset that was written with one: samples
             are then blocks of N tokens, of any documents. Without it they are the documents.
         shuffle: Whether iteration is shuffled. None: not, unless a StreamingDataLoader says so.
@@ -68,6 +72,11 @@ class StreamingDataset(Indexed):
         allow_pickle: Whether fields written with `allow_pickle=True` may be read. Unpickling can
             run any code: only for data that one trusts.
         verify: Whether checksums are compared on the way.
+        serializers: Codecs of one's own, objects of subclasses of `BlobCodec`, as `optimize` had
+            them; each reads the fields of its `kind`, a kind of ours too.
+        session_options: What LitData gives to a session of boto3, such as `profile_name`; the
+            same as in `storage_options`, which win.
+        max_pre_download, index_path: Without effect.
 
     Raises:
         DatasetNotFound, CorruptData, UnsupportedError: For what lies at `input_dir`.
@@ -78,7 +87,7 @@ class StreamingDataset(Indexed):
 
     def __init__(
         self,
-        input_dir: str | os.PathLike[str],
+        input_dir: str | os.PathLike[str] | Dir,
         *,
         item_loader: TokensLoader | None = None,
         shuffle: bool | None = None,
@@ -96,7 +105,12 @@ class StreamingDataset(Indexed):
         shuffle_window: int | None = None,
         allow_pickle: bool = False,
         verify: bool = True,
+        serializers: Sequence[BlobCodec] | Mapping[str, BlobCodec] | None = None,
+        session_options: Mapping[str, object] | None = None,
+        max_pre_download: int | None = None,
+        index_path: str | os.PathLike[str] | None = None,
     ) -> None:
+        warn_without_effect(max_pre_download=max_pre_download, index_path=index_path)
         check_order(seed, lanes, shuffle_window)
         check_loader(item_loader)
         self.shuffle, self.drop_last, self.seed = shuffle, drop_last, seed
@@ -108,8 +122,10 @@ class StreamingDataset(Indexed):
             allow_pickle=allow_pickle,
             verify=verify,
             item_loader=item_loader,
+            serializers=as_serializers(serializers),
         )
-        store = open_store(input_dir, storage_options)
+        input_dir, cache_dir = as_places(input_dir, cache_dir)
+        store = open_store(input_dir, joined_options(storage_options, session_options))
         root = default_root() if cache_dir is None else Path(cache_dir).expanduser()
         here = near(store)
         place = FetchedStore(store, root, cache_bytes) if here is None else here

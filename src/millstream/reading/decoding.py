@@ -24,6 +24,8 @@ from millstream.reading.reader import Array, Values
 
 Decode = str | JpegDecode | Callable[[bytes], Any]
 
+# Kinds whose values are bytes to whoever reads them.
+_BYTES = ("bytes", "audio", "video")
 _ARRAYS = ("numpy", "torch")
 _IMAGES = ("pil", "numpy", "torch", "bytes")
 
@@ -106,7 +108,7 @@ class Decoder:
 
     @property
     def _is_bytes(self) -> bool:
-        return self.wanted == "bytes" or (self.wanted is None and self.field.kind == "bytes")
+        return self.wanted == "bytes" or (self.wanted is None and self.field.kind in _BYTES)
 
     def _images(self, wanted: JpegDecode, stored: Values, rows: Decoded, output: Room) -> Array:
         """Images of one size, each written where it belongs in the batch."""

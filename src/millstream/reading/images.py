@@ -17,7 +17,7 @@ import numpy as np
 from millstream.errors import CorruptData, UnsupportedError
 from millstream.format.codecs import Codec, ImageFile, Pixels
 from millstream.format.codecs.image_file import open_image
-from millstream.format.codecs.pixels import pillow
+from millstream.format.codecs.recoding import pillow
 from millstream.reading.reader import Array
 
 # What a field of plain bytes may hold.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from millstream import interop
-from millstream.format.codecs.pixels import pillow
+from millstream.format.codecs.recoding import pillow
 from millstream.reading.crops import Box
 from millstream.reading.reader import Array
 

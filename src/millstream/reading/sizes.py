@@ -66,7 +66,8 @@ def spread(rows: int, most: int) -> npt.NDArray[np.int64]:
 def _dtypes(manifest: Manifest) -> Sequence[np.dtype[np.generic] | None]:
     # To know how long a pickled value is nothing is unpickled.
     fields = manifest.schema.fields
-    codecs = bind(manifest.schema, builtin(allow_pickle=True))
+    names = [field.name for field in fields]
+    codecs = bind(manifest.schema, builtin(allow_pickle=True), closed=names)
     return [
         codec.storage(field.dtype) if isinstance(codec, ArrayCodec) else None
         for field, codec in zip(fields, codecs, strict=True)

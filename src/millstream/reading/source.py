@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from millstream.errors import DatasetNotFound, StateMismatch
 from millstream.format import ChunkTable, Field, Manifest, Undoing, bind, builtin, rebuilder
-from millstream.format.codecs import ArrayCodec
+from millstream.format.codecs import ArrayCodec, BlobCodec
 from millstream.format.keys import CHUNKS
 from millstream.format.tree import Tree
 from millstream.reading.cached import CachedChunks
@@ -27,9 +27,9 @@ from millstream.reading.output import Room
 from millstream.reading.private import REQUEST_BYTES
 from millstream.reading.protocol import Decodes, Followed, MakeKeys, NeedyEpoch
 from millstream.reading.reader import Empty, Rows, Values
-from millstream.reading.selecting import select
+from millstream.reading.selected import select
 from millstream.reading.sharing import SharedMemories
-from millstream.reading.stats import NOTHING, ReadStats
+from millstream.reading.stats import NOTHING, ReadStats, now
 from millstream.store import NearStore
 from millstream.tokens import TokensLoader
 from millstream.versions import load_version
@@ -40,7 +40,7 @@ class Reading:
     """What to read and how.
 
     fields: names, None for all. item_loader: reads blocks of tokens; None for the rows as they
-    were written.
+    were written. serializers: codecs that are tried before ours.
     """
 
     fields: tuple[str, ...] | None
@@ -48,6 +48,12 @@ class Reading:
     allow_pickle: bool
     verify: bool
     item_loader: TokensLoader | None = None
+    serializers: tuple[BlobCodec, ...] = ()
+
+    @property
+    def closed(self) -> set[str]:
+        """The fields whose stored bytes are asked for: of these any kind will do."""
+        return {name for name, how in self.decode.items() if how == "bytes" or callable(how)}
 
 
 # Where a dataset lies: its files are read there, or fetched from there.
@@ -73,8 +79,12 @@ class Source:
         self.digest = loaded.digest
         self._items = items_of(loaded.manifest, reading.item_loader)
         self.schema = self._items.schema
-        codecs = bind(self.schema, builtin(allow_pickle=reading.allow_pickle))
         self._tree, self._numbers = select(self.schema.tree, self.schema.fields, reading.fields)
+        codecs = bind(
+            self.schema,
+            builtin(allow_pickle=reading.allow_pickle, first=reading.serializers),
+            closed=reading.closed | self._left_out,
+        )
         decoders = make_decoders(self.schema.fields, codecs, reading.decode)
         self._decoders = [decoders[number] for number in self._numbers]
         self._of_one = [decoder.of_one() for decoder in self._decoders]
@@ -128,6 +138,11 @@ class Source:
         return [self.schema.fields[number] for number in self._numbers]
 
     @property
+    def _left_out(self) -> set[str]:
+        wanted = {field.name for field in self.fields}
+        return {field.name for field in self.schema.fields} - wanted
+
+    @property
     def chunk_rows(self) -> Rows:
         """The rows of each chunk, int64; blocks belong to the chunk where they start."""
         return self._items.counts
@@ -147,17 +162,17 @@ class Source:
 
         keys: of what decoding draws, one a row. empty: makes the columns. Raises RowOutOfRange.
         """
+        began, before = now(), self._waited
         with self._lock:
-            before = self._waited
             stored, taken = self._reader.read(rows, self._numbers, empty)
-            return StoredRows(self, stored, taken, self._waited - before, keys)
+            return StoredRows(self, stored, taken, self._waited_since(began, before), keys)
 
     def pick(self, rows: Rows, keys: MakeKeys) -> StoredRows:
         """The same, for a row here and there: no chunk is fetched for it if a part will do."""
+        began, before = now(), self._waited
         with self._lock:
-            before = self._waited
             stored, taken = self._picker.read(rows, self._numbers)
-            return StoredRows(self, stored, taken, self._waited - before, keys)
+            return StoredRows(self, stored, taken, self._waited_since(began, before), keys)
 
     def sample(self, row: int, keys: MakeKeys) -> Any:
         """One sample, by the number of a row that the version has. keys: as in `read`."""
@@ -183,6 +198,10 @@ class Source:
     @property
     def _waited(self) -> float:
         return 0.0 if self._cached is None else self._cached.origin.waited
+
+    def _waited_since(self, began: float, before: float) -> float:
+        """The seconds for the network since then, of the thread that had the lock too."""
+        return min(self._waited - before, now() - began)
 
     def fetched(self) -> ReadStats:
         """The whole chunks of this place that this process and its workers had fetched."""

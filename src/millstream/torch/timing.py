@@ -52,6 +52,10 @@ class Clock:
         return LoaderStats(**asdict(self)) + read
 
 
+# When a trace begins, in microseconds: Chrome takes an event at 0 for one without a time.
+FIRST = 1.0
+
+
 class Trace:
     """Writes `result.json`, of so many batches after some, for Perfetto or chrome://tracing.
 
@@ -96,7 +100,7 @@ def _events(seen: list[Handed]) -> Iterator[dict[str, Any]]:
                     "pid": 0,
                     "tid": thread,
                     "name": name,
-                    "ts": (begin - start) * 1e6,
+                    "ts": FIRST + (begin - start) * 1e6,
                     "dur": (end - begin) * 1e6,
                     "args": {"step": handed.step},
                 }

@@ -13,20 +13,25 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from blake3 import blake3
 
-from millstream.errors import UsageError
+from millstream.errors import UnsupportedError, UsageError
 from millstream.execution.inline import Inline
+from millstream.execution.machine import Machine
 from millstream.execution.processes import Processes
 from millstream.execution.protocol import Executor
+from millstream.format.codecs import BlobCodec, as_serializers
 from millstream.writing.fetch import Group
+from millstream.writing.function import function_bytes
 
 # So many inputs are tried by fast_dev_run=True.
 DEV_INPUTS = 10
 
 WITHOUT_EFFECT = {
+    "machine": "the job runs on this machine, in num_workers processes",
     "reorder_files": "tasks go to whichever worker is free, so long inputs leave none idle",
     "num_downloaders": "each worker fetches a few inputs ahead of fn",
     "num_uploaders": "workers upload side by side, a large object in parts",
     "start_method": "workers are started by exec, and need no main guard",
+    "optimize_dns": "names are resolved as the system does it",
     "use_checkpoint": "a job that was stopped always goes on when the same call is made again",
 }
 
@@ -41,17 +46,23 @@ class Numbering(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """fn, and what it is called with. weights: one an input, or None."""
+    """fn, and what it is called with. weights: one an input, or None. serializers: the user's own
+    codecs."""
 
     fn: Callable[..., Any]
     inputs: Sequence[Any]
     weights: Sequence[float] | None
+    serializers: tuple[BlobCodec, ...] = ()
 
     def settings(self) -> dict[str, Any]:
-        """Of the job: what the borders of its tasks depend on, beside the number of inputs."""
-        if self.weights is None:
-            return {}
-        return {"weights": blake3(np.array(self.weights).tobytes()).hexdigest(8)}
+        """Of the job: what the borders of its tasks depend on, beside the number of inputs, and
+        the codecs that its values have beside ours."""
+        found: dict[str, Any] = {}
+        if self.weights is not None:
+            found["weights"] = blake3(np.array(self.weights).tobytes()).hexdigest(8)
+        if self.serializers:
+            found["serializers"] = {codec.kind: _code_digest(codec) for codec in self.serializers}
+        return found
 
 
 def prepare(
@@ -63,6 +74,7 @@ def prepare(
     fast_dev_run: bool | int,
     input_dir: str | os.PathLike[str] | None,
     reader: Callable[[Any], Any] | None,
+    serializers: Any = None,
 ) -> Prepared:
     """Checks them, and does to the inputs and to fn what they say; raises UsageError."""
     if not callable(fn):
@@ -93,8 +105,15 @@ def prepare(
             weights = [math.fsum(weights[start : start + batch_size]) for start in starts]
         found = groups
     return Prepared(
-        fn=fn if reader is None else partial(_read_first, fn, reader), inputs=found, weights=weights
+        fn=fn if reader is None else partial(_read_first, fn, reader),
+        inputs=found,
+        weights=weights,
+        serializers=as_serializers(serializers),
     )
+
+
+def _code_digest(codec: BlobCodec) -> str:
+    return blake3(function_bytes(type(codec))).hexdigest(8)
 
 
 def check_work(num_workers: object, on_error: object) -> None:
@@ -103,6 +122,32 @@ def check_work(num_workers: object, on_error: object) -> None:
         raise UsageError(f"num_workers is {num_workers!r}, expected a number from 0, or None")
     if on_error not in ("raise", "skip"):
         raise UsageError(f'on_error is {on_error!r}, expected "raise" or "skip"')
+
+
+def check_knobs(arguments: Mapping[str, object]) -> None:
+    """Raises for several machines; says of each argument of a call that does nothing why it is so.
+
+    arguments: those of `optimize` or `map`, by their names.
+    """
+    _check_machines(arguments["num_nodes"], arguments["machine"])
+    for name, why in WITHOUT_EFFECT.items():
+        if arguments[name] is not None:
+            warnings.warn(f"{name} has no effect here: {why}", stacklevel=3)
+
+
+def _check_machines(num_nodes: object, machine: object) -> None:
+    if num_nodes is not None and (type(num_nodes) is not int or num_nodes < 1):
+        raise UsageError(f"num_nodes is {num_nodes!r}, expected a number of machines from 1")
+    if machine is not None and not isinstance(machine, Machine):
+        raise UsageError(
+            f"machine is {machine!r:.60}, expected a millstream.Machine, such as "
+            "Machine.DATA_PREP or Machine(cpus=8)"
+        )
+    if num_nodes is not None and num_nodes > 1:
+        raise UnsupportedError(
+            f"num_nodes is {num_nodes}, and jobs on several machines are not there yet: they will "
+            "run on a Ray cluster. With num_nodes=1 this machine does it, on all its CPUs"
+        )
 
 
 def count_workers(num_workers: int | None) -> int:
@@ -158,10 +203,3 @@ def _read_first(
     fn: Callable[..., Any], reader: Callable[[Any], Any], value: Any, *others: Any
 ) -> Any:
     return fn(reader(value), *others)
-
-
-def warn_without_effect(arguments: Mapping[str, object]) -> None:
-    """Says of each of a call's arguments that does nothing, if it was given, why that is so."""
-    for name, why in WITHOUT_EFFECT.items():
-        if arguments[name] is not None:
-            warnings.warn(f"{name} has no effect here: {why}", stacklevel=3)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from millstream.errors import UsageError
+from millstream.execution.machine import Machine
 from millstream.store import Store, open_store, service_of
 from millstream.writing.fetch import InputFetcher
 from millstream.writing.folder import JobFolder, job_place
@@ -18,11 +19,11 @@ from millstream.writing.identity import JobKey, job_key
 from millstream.writing.knobs import (
     Numbering,
     Prepared,
+    check_knobs,
     check_work,
     count_workers,
     executor_of,
     prepare,
-    warn_without_effect,
 )
 from millstream.writing.map_job import MapRun, map_tasks
 from millstream.writing.map_work import NOTES, MapWork
@@ -47,11 +48,14 @@ def map(
     storage_options: Mapping[str, object] | None = None,
     take_over: bool = False,
     verbose: bool | None = None,
+    num_nodes: int | None = None,
+    machine: Machine | None = None,
     reorder_files: bool | None = None,
     num_downloaders: int | None = None,
     num_uploaders: int | None = None,
     start_method: str | None = None,
     use_checkpoint: bool | None = None,
+    optimize_dns: bool | None = None,
 ) -> MapReport:
     """Calls `fn(input, output_dir)` for every input, and keeps the files that it writes.
 
@@ -82,7 +86,9 @@ def map(
         input_dir: A folder or URL that inputs which are relative paths are below.
         reader: Is called with an input; fn gets what it returns.
         storage_options, take_over, verbose: As of `optimize`.
-        reorder_files, num_downloaders, num_uploaders, start_method, use_checkpoint: Without effect.
+        num_nodes: How many machines work. More than this one is not there yet: UnsupportedError.
+        machine, reorder_files, num_downloaders, num_uploaders, start_method, use_checkpoint,
+            optimize_dns: Without effect.
 
     Returns:
         A report: inputs, files, bytes, seconds, skipped inputs.
@@ -94,7 +100,7 @@ def map(
         UsageError, NotPicklable, OutputBusy, UnsupportedError, WorkerDied, StorageError: As of
             `optimize`.
     """
-    warn_without_effect(locals())
+    check_knobs(locals())
     prepared = prepare(
         fn,
         inputs,

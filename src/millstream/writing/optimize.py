@@ -9,7 +9,9 @@ from functools import partial
 from typing import Any, Literal
 
 from millstream.errors import SampleError, UsageError
+from millstream.execution.machine import Machine
 from millstream.format import MAX_ROWS, PLAIN, Packing, Schema
+from millstream.format.codecs import BlobCodec
 from millstream.store import Store, open_store, service_of
 from millstream.tokens import TokensLoader
 from millstream.units import parse_size
@@ -27,11 +29,11 @@ from millstream.writing.job import JobRun
 from millstream.writing.knobs import (
     Numbering,
     Prepared,
+    check_knobs,
     check_work,
     count_workers,
     executor_of,
     prepare,
-    warn_without_effect,
 )
 from millstream.writing.placed import ChunkRecord
 from millstream.writing.progress import ProgressBar
@@ -66,14 +68,18 @@ def optimize(
     batched: bool = False,
     on_error: Literal["raise", "skip"] = "raise",
     allow_pickle: bool = False,
+    serializers: Sequence[BlobCodec] | Mapping[str, BlobCodec] | None = None,
     storage_options: Mapping[str, object] | None = None,
     take_over: bool = False,
     verbose: bool | None = None,
+    num_nodes: int | None = None,
+    machine: Machine | None = None,
     reorder_files: bool | None = None,
     num_downloaders: int | None = None,
     num_uploaders: int | None = None,
     start_method: str | None = None,
     use_checkpoint: bool | None = None,
+    optimize_dns: bool | None = None,
 ) -> Report:
     """Turns `fn(input)` for every input into a dataset in `output_dir`.
 
@@ -137,6 +143,8 @@ def optimize(
             goes on and lists the input in the report. Samples that an iterator yielded before
             it raised are kept.
         allow_pickle: Stores values of no other kind by pickle. Who reads them must allow it too.
+        serializers: Codecs of your own, objects of subclasses of `BlobCodec`, for values of kinds
+            that are not known here; they are asked first. Who reads the dataset passes the same.
         storage_options: Credentials and endpoint, see docs/stores.md: of the bucket, and of inputs
             that are URLs of the same service; with a local output_dir, of the service that the
             inputs lie in. They are written down nowhere.
@@ -145,7 +153,9 @@ def optimize(
             taken over without it. If it is not gone, work is done twice, and nothing else.
         verbose: True shows the progress bar and the report, False neither; by default the bar
             is shown on terminals only.
-        reorder_files, num_downloaders, num_uploaders, start_method, use_checkpoint: Without effect.
+        num_nodes: How many machines work. More than this one is not there yet: UnsupportedError.
+        machine, reorder_files, num_downloaders, num_uploaders, start_method, use_checkpoint,
+            optimize_dns: Without effect.
 
     Returns:
         A report: samples, bytes, chunks, seconds, skipped inputs.
@@ -161,7 +171,7 @@ def optimize(
         WorkerDied: The same task killed three workers.
         StorageError: Writing failed, as on a full disk, or an input could not be fetched.
     """
-    warn_without_effect(locals())
+    check_knobs(locals())
     prepared = prepare(
         fn,
         inputs,
@@ -170,6 +180,7 @@ def optimize(
         fast_dev_run=fast_dev_run,
         input_dir=input_dir,
         reader=reader,
+        serializers=serializers,
     )
     _check(num_workers, on_error, mode, item_loader, batched)
     is_tokens = item_loader is not None
@@ -248,6 +259,7 @@ class _Job:
             temporary=folder.scratch.temporary,
             skip_errors=self.key.settings["on_error"] == "skip",
             allow_pickle=self.key.settings["allow_pickle"],
+            serializers=self.prepared.serializers,
             tokens=self.limits if self._has_tokens else None,
             batched=self.key.settings["batched"],
             room=Room(),

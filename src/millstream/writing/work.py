@@ -19,6 +19,7 @@ from millstream.format import (
     builtin,
     train_dictionary,
 )
+from millstream.format.codecs import BlobCodec
 from millstream.writing.cuts import Limits
 from millstream.writing.fetch import InputFetcher, NotFetched
 from millstream.writing.gather import Room, gather
@@ -68,7 +69,7 @@ class Work:
     """The callable that travels to every worker.
 
     tokens: what a chunk may hold, if samples are documents of tokens; None for samples of any kind.
-    packing: the filters of chunks.
+    packing: the filters of chunks. serializers: the user's own codecs.
     """
 
     fn: Callable[[Any], Any]
@@ -81,6 +82,7 @@ class Work:
     room: Room
     tokens: Limits | None = None
     packing: Packing = PLAIN
+    serializers: tuple[BlobCodec, ...] = ()
 
     def __call__(self, task: EncodeTask | AssembleTask | TrainTask) -> Placed | bytes | None:
         if isinstance(task, AssembleTask):
@@ -113,7 +115,7 @@ class Work:
         if self.tokens is not None:
             return TokenRows(self.tokens, writer)
         kind = BatchRows if self.batched else SampleRows
-        return kind(builtin(allow_pickle=self.allow_pickle), writer)
+        return kind(builtin(allow_pickle=self.allow_pickle, first=self.serializers), writer)
 
     def _gathered(self, pieces: Sequence[Piece]) -> list[Part]:
         segments = {path: read_segment(path) for path in {piece[0] for piece in pieces}}

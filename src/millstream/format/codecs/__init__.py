@@ -6,35 +6,42 @@ are bytes of any length and lie in the row's blob. To add a kind, write a codec 
 over; there is no registry.
 """
 
+from collections.abc import Sequence
+
 from millstream.format.codecs.arrays import NdArray, NumpyScalar
 from millstream.format.codecs.binary import Binary
 from millstream.format.codecs.codec import (
     ArrayCodec,
     BlobCodec,
+    Closed,
     Codec,
     Shape,
     Source,
+    as_serializers,
 )
 from millstream.format.codecs.files import File, Image, Jpeg
 from millstream.format.codecs.image_file import ImageFile
 from millstream.format.codecs.json import Json, JsonCodec
+from millstream.format.codecs.media import Audio, Media, Video
 from millstream.format.codecs.numbers import Boolean, Integer, Number, Real
 from millstream.format.codecs.pickled import Pickled
 from millstream.format.codecs.pixels import Pixels
 from millstream.format.codecs.tensor import Tensor
-from millstream.format.codecs.text import Text
+from millstream.format.codecs.text import Text, TextCodec
 
 
-def builtin(*, allow_pickle: bool = False) -> tuple[Codec, ...]:
+def builtin(*, allow_pickle: bool = False, first: Sequence[Codec] = ()) -> tuple[Codec, ...]:
     """The codecs of this version, in the order in which they are asked.
 
-    With allow_pickle the last one takes every value that no other codec wants.
+    With allow_pickle the last one takes every value that no other codec wants. first: codecs that
+    are asked before all of them.
     """
     codecs: tuple[Codec, ...] = (
+        *first,
         Boolean(),
         Integer(),
         Real(),
-        Text(),
+        TextCodec(),
         Binary(),
         NdArray(),
         NumpyScalar(),
@@ -43,6 +50,8 @@ def builtin(*, allow_pickle: bool = False) -> tuple[Codec, ...]:
         ImageFile("png", "PNG"),
         ImageFile("tiff", "TIFF"),
         Pixels(),
+        Media("audio", Audio),
+        Media("video", Video),
         JsonCodec(),
     )
     return (*codecs, Pickled()) if allow_pickle else codecs
@@ -50,9 +59,11 @@ def builtin(*, allow_pickle: bool = False) -> tuple[Codec, ...]:
 
 __all__ = [
     "ArrayCodec",
+    "Audio",
     "Binary",
     "BlobCodec",
     "Boolean",
+    "Closed",
     "Codec",
     "File",
     "Image",
@@ -61,6 +72,7 @@ __all__ = [
     "Jpeg",
     "Json",
     "JsonCodec",
+    "Media",
     "NdArray",
     "Number",
     "NumpyScalar",
@@ -71,5 +83,8 @@ __all__ = [
     "Source",
     "Tensor",
     "Text",
+    "TextCodec",
+    "Video",
+    "as_serializers",
     "builtin",
 ]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from millstream.errors import UsageError
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
@@ -76,7 +78,12 @@ class Source:
 
 
 class BlobCodec(Describes):
-    """A kind whose values are bytes of any length."""
+    """A kind whose values are bytes of any length.
+
+    To store a class of one's own, give a subclass a `kind`, `describe` (which returns "" for the
+    values that are of it, None for others), `encode` and `decode`, and pass an object of it as
+    `serializers=[...]` to `optimize` and to `StreamingDataset`.
+    """
 
     def source(self, value: Any) -> Source | None:
         """The file that holds just the bytes of a value; None if there is none."""
@@ -92,3 +99,36 @@ class BlobCodec(Describes):
 
 
 Codec = ArrayCodec | BlobCodec
+
+
+class Closed(BlobCodec):
+    """A kind that nothing here knows how to read: the bytes of its values, as they are stored."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def describe(self, value: Any) -> str | None:
+        return None
+
+    def encode(self, value: Any) -> bytes:
+        raise NotImplementedError(f"nothing here writes the kind {self.kind!r}")
+
+    def decode(self, payload: memoryview) -> bytes:
+        return bytes(payload)
+
+
+def as_serializers(given: Any) -> tuple[BlobCodec, ...]:
+    """Codecs of the user's own; raises UsageError for what is none, and for two of one kind."""
+    codecs = tuple(given.values() if isinstance(given, Mapping) else given or ())
+    kinds: list[str] = []
+    for codec in codecs:
+        kind = getattr(codec, "kind", None)
+        if not isinstance(codec, BlobCodec) or not isinstance(kind, str) or not kind:
+            raise UsageError(
+                f"serializers holds {codec!r:.60}, expected objects of a subclass of "
+                "millstream.BlobCodec with a `kind`, a short name of their own"
+            )
+        if kind in kinds:
+            raise UsageError(f"serializers holds two codecs of the kind {kind!r}; rename one")
+        kinds.append(kind)
+    return codecs

@@ -9,11 +9,14 @@ from __future__ import annotations
 import builtins
 import os
 import stat
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from millstream.errors import SampleError
 from millstream.format.codecs.codec import Source
+from millstream.format.codecs.recoding import PIXELS, check_knobs, check_pixels, jpeg_of
 
 PathText = str | os.PathLike[str]
 
@@ -23,6 +26,8 @@ _STARTS = {
     "PNG": (b"\x89PNG\r\n\x1a\n",),
     "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
 }
+# What is looked at to tell one format of files from another.
+START_BYTES = 192
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +47,21 @@ class File:
         object.__setattr__(self, "source", source_of(self.path, state))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
-    """A JPEG, PNG or TIFF file as a value of a sample, by its path or its bytes.
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownFile(ABC):
+    """A file of a format that is told from its first bytes, by its path or by its bytes.
 
-    It is stored as it is, and read back like an image opened by Pillow; that is not needed to
-    write it. Only the first bytes are looked at. container: what it is, as Pillow calls it. Raises
-    SampleError if it is none of these, and OSError if it cannot be opened.
+    source: the file, as long as its bytes are not here. container: its format.
     """
 
     path: PathText | None = None
-    bytes: builtins.bytes | None = field(default=None, repr=False)
+    bytes: builtins.bytes | None = field(default=None, repr=False, kw_only=True)
     source: Source | None = field(init=False, repr=False)
     container: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if isinstance(self.path, builtins.bytes):
+            raise SampleError(f"{type(self).__name__} was given bytes for a path; say bytes=")
         if (self.path is None) == (self.bytes is None):
             raise SampleError(f"{type(self).__name__} takes either path= or bytes=, one of them")
         start, source = self.bytes or b"", None
@@ -65,24 +70,94 @@ class Image:
         object.__setattr__(self, "source", source)
         object.__setattr__(self, "container", self._container(start))
 
+    @abstractmethod
+    def _container(self, start: builtins.bytes) -> str:
+        """The format of a file that starts like this; raises SampleError for none of ours."""
+
+    def _named(self) -> str:
+        return "what these bytes hold" if self.path is None else str(self.path)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Image(KnownFile):
+    """A JPEG, PNG or TIFF file as a value of a sample, by its path or its bytes; or an array.
+
+    A file is stored as it is, and read back like an image opened by Pillow; that is not needed to
+    write it. Only the first bytes are looked at. array: pixels, uint8 or uint16 (height, width) or
+    uint8 (height, width, channels) for grey, grey with alpha, RGB or RGBA; they are stored
+    losslessly, and not compressed. container: the format, as Pillow calls it. Raises SampleError
+    for a file of another format or an array of another shape, and OSError for a file that cannot
+    be opened.
+    """
+
+    array: Any = field(default=None, repr=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.array is None:
+            KnownFile.__post_init__(self)
+            return
+        self._check_alone()
+        check_pixels(self.array)
+        object.__setattr__(self, "source", None)
+        object.__setattr__(self, "container", PIXELS)
+
+    def _check_alone(self) -> None:
+        if self.path is not None or self.bytes is not None:
+            raise SampleError(
+                f"{type(self).__name__} takes path=, bytes= or array=, and one of them only"
+            )
+
     def _container(self, start: builtins.bytes) -> str:
         for container, starts in _STARTS.items():
             if start.startswith(starts):
                 return container
         raise SampleError(f"{self._named()} is neither a JPEG nor a PNG nor a TIFF file")
 
-    def _named(self) -> str:
-        return "what these bytes hold" if self.path is None else str(self.path)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Jpeg(Image):
-    """An `Image` that has to be a JPEG file; anything else raises SampleError."""
+    """An image that is stored as a JPEG file: as it is, or encoded anew.
+
+    Without quality and max_side it has to be a JPEG file, whose bytes are kept. With them any
+    JPEG, PNG or TIFF file, or array, will do: it is made smaller so that its longer side is
+    max_side pixels, turned upright if its EXIF orientation says so, and encoded with that quality
+    (1 to 100, by default 90). A JPEG file that is small enough and upright keeps its bytes if no
+    quality is asked for. What is encoded anew has its pixels and nothing else: no EXIF, no colour
+    profile. The same input gives the same bytes with the same version of Pillow. See
+    docs/images.md.
+
+    Raises SampleError for a file that is no such image or is cut off, UsageError for knobs that
+    make no sense, OSError for a file that cannot be opened.
+    """
+
+    quality: int | None = field(default=None, kw_only=True)
+    max_side: int | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_knobs(self.quality, self.max_side)
+        if self.quality is None and self.max_side is None and self.array is None:
+            Image.__post_init__(self)
+            return
+        if self.array is None:
+            KnownFile.__post_init__(self)
+            content = self.bytes if self.source is None else file_bytes(self.source)
+            made = jpeg_of(content, self.quality, self.max_side, self._named())
+        else:
+            self._check_alone()
+            check_pixels(self.array)
+            made = jpeg_of(self.array, self.quality, self.max_side, "the array")
+        if made is not None:
+            object.__setattr__(self, "source", None)
+            object.__setattr__(self, "bytes", made)
+        object.__setattr__(self, "container", "JPEG")
 
     def _container(self, start: builtins.bytes) -> str:
+        if self.quality is not None or self.max_side is not None:
+            return Image._container(self, start)
         if not start.startswith(_STARTS["JPEG"]):
             raise SampleError(
-                f"{self._named()} is not a JPEG file; use Image, or File for any file"
+                f"{self._named()} is not a JPEG file; use Image, or File for any file, or give "
+                "quality= to have it made one"
             )
         return "JPEG"
 
@@ -90,7 +165,7 @@ class Jpeg(Image):
 def _look_into(path: PathText) -> tuple[bytes, Source]:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return os.read(descriptor, 8), source_of(path, os.fstat(descriptor))
+        return os.read(descriptor, START_BYTES), source_of(path, os.fstat(descriptor))
     finally:
         os.close(descriptor)
 
@@ -112,3 +187,8 @@ def file_bytes(source: Source) -> bytes:
         return Path(source.path).read_bytes()
     except OSError as error:
         raise SampleError(f"the file {source.path} cannot be read: {error}") from None
+
+
+def content_of(value: KnownFile) -> bytes:
+    """The bytes that are stored for a value; raises SampleError if its file is gone."""
+    return file_bytes(value.source) if value.source is not None else value.bytes or b""

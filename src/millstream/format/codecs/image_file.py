@@ -15,8 +15,9 @@ from typing import Any
 
 from millstream.errors import CorruptData
 from millstream.format.codecs.codec import BlobCodec, Source
-from millstream.format.codecs.files import Image, file_bytes, source_of
-from millstream.format.codecs.pixels import pillow, same_pixels
+from millstream.format.codecs.files import Image, content_of, source_of
+from millstream.format.codecs.pixels import same_pixels
+from millstream.format.codecs.recoding import pillow
 
 
 class ImageFile(BlobCodec):
@@ -43,9 +44,7 @@ class ImageFile(BlobCodec):
         return value.source if isinstance(value, Image) else _opened(value)
 
     def encode(self, value: Any) -> bytes:
-        if not isinstance(value, Image):
-            return _file_bytes(value)
-        return file_bytes(value.source) if value.source is not None else value.bytes or b""
+        return content_of(value) if isinstance(value, Image) else _file_bytes(value)
 
     def decode(self, payload: memoryview) -> Any:
         """A PIL image, opened as this format only; its pixels are decoded at first use."""

@@ -1,4 +1,4 @@
-"""PIL images without a file of their own: their pixels, losslessly and uncompressed.
+"""Images without a file of their own, of Pillow or arrays: losslessly, and not compressed.
 
 Layout: u32 length of a JSON object {"mode", "size": [width, height], "palette": its mode or
 null, "entries": bytes of palette, "transparency"}, that object, the palette, the pixels as
@@ -7,31 +7,21 @@ null, "entries": bytes of palette, "transparency"}, that object, the palette, th
 
 from __future__ import annotations
 
-import importlib
 import json
 import struct
 import sys
 from typing import Any
 
-from millstream.errors import CorruptData, UnsupportedError
+from millstream.errors import CorruptData
 from millstream.format.codecs.codec import BlobCodec
+from millstream.format.codecs.files import Image
+from millstream.format.codecs.recoding import PIXELS, pillow, pixel_mode
 
 _MODES = frozenset(
     {"1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "LA", "PA"}
     | {"RGBX", "RGBa", "La", "I;16", "I;16L", "I;16B"}
 )
 _LENGTH = struct.Struct("<I")
-
-
-def pillow() -> Any:
-    """The module PIL.Image; raises UnsupportedError if Pillow is not installed."""
-    try:
-        return importlib.import_module("PIL.Image")
-    except ImportError:
-        raise UnsupportedError(
-            "this field holds images and Pillow is not installed: pip install "
-            "'millstream[images]', or read the stored bytes with decode={field: 'bytes'}"
-        ) from None
 
 
 def same_pixels(one: Any, other: Any) -> bool:
@@ -45,17 +35,21 @@ def same_pixels(one: Any, other: Any) -> bool:
 
 
 class Pixels(BlobCodec):
-    """Any PIL image of a usual mode; comes back as a plain Image of that mode."""
+    """Any PIL image of a usual mode, or array of pixels; comes back as a plain Image."""
 
     kind = "pil"
 
     def describe(self, value: Any) -> str | None:
+        if isinstance(value, Image):
+            return "" if value.container == PIXELS else None
         images = sys.modules.get("PIL.Image")
         if images is None or not isinstance(value, images.Image):
             return None
         return "" if value.mode in _MODES else None
 
     def encode(self, value: Any) -> bytes:
+        if isinstance(value, Image):
+            return _encode_array(value.array)
         value.load()
         palette = value.palette
         entries = palette.tobytes() if palette is not None else b""
@@ -66,14 +60,31 @@ class Pixels(BlobCodec):
             "entries": len(entries),
             "transparency": _transparency_to_json(value.info.get("transparency")),
         }
-        text = json.dumps(head, separators=(",", ":")).encode()
-        return b"".join([_LENGTH.pack(len(text)), text, entries, value.tobytes()])
+        return _joined(head, entries, value.tobytes())
 
     def decode(self, payload: memoryview) -> Any:
         try:
             return _decode(payload)
         except (struct.error, ValueError, KeyError, TypeError, RecursionError) as error:
             raise CorruptData(f"not the pixels of an image: {error}") from None
+
+
+def _encode_array(array: Any) -> bytes:
+    """An array of pixels as if Pillow had them."""
+    height, width = array.shape[:2]
+    head = {
+        "mode": pixel_mode(array),
+        "size": [width, height],
+        "palette": None,
+        "entries": 0,
+        "transparency": None,
+    }
+    return _joined(head, b"", array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+
+
+def _joined(head: dict[str, Any], entries: bytes, pixels: bytes) -> bytes:
+    text = json.dumps(head, separators=(",", ":")).encode()
+    return b"".join([_LENGTH.pack(len(text)), text, entries, pixels])
 
 
 def _decode(payload: memoryview) -> Any:

@@ -22,7 +22,8 @@ from millstream import errors
 from millstream.cache import Cache
 from millstream.errors import StorageError, WorkerDied
 from millstream.execution import wire
-from millstream.execution.worker import Worker, pickled
+from millstream.execution.pickling import pickled
+from millstream.execution.worker import Worker
 from millstream.reading.fetching import handshake, service
 from millstream.reading.fetching.asks import Filled, ListedNeeds, Needs, Piece, Wanted
 from millstream.reading.fetching.handshake import Address

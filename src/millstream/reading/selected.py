@@ -1,4 +1,4 @@
-"""Which fields are read, and what a sample looks like without the others."""
+"""The fields that a reader asked for, out of all that a sample has."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from millstream.format.tree import Tree
 def select(
     tree: Tree, fields: Sequence[Field], wanted: Sequence[str] | None
 ) -> tuple[Tree, list[int]]:
-    """The tree without unwanted leaves, and the numbers of the fields that are left."""
+    """The tree without unwanted leaves, and the numbers of the fields that are left.
+
+    wanted: names of fields or of what holds them; None for all. Raises UsageError for another.
+    """
     if wanted is None:
         return tree, list(range(len(fields)))
     names = [field.name for field in fields]

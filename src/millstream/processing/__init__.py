@@ -1,0 +1,1 @@
+"""Import paths that LitData has; the code lies elsewhere."""

@@ -1,0 +1,5 @@
+"""The same names as in `millstream`."""
+
+from millstream.reading.dataset import StreamingDataset
+
+__all__ = ["StreamingDataset"]
