@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 
 LAYERS = {
+    "encryption": 0,
     "errors": 0,
     "interop": 0,
     "tokens": 0,
@@ -23,11 +24,13 @@ LAYERS = {
     "torch": 4,
     "cli": 4,
     "streaming": 4,
+    "utilities": 4,
     "__init__": 4,
 }
 # Imports that the layers do not give, and the imports of what has no layer.
 ALSO = {
     ("interop", "errors"),
+    ("encryption", "errors"),
     ("tokens", "errors"),
     ("units", "errors"),
     ("interop", "torch"),  # the one door, by name and at first use
@@ -37,7 +40,7 @@ ALSO = {
 }
 EXTERNAL = {"numpy", "xxhash", "blake3", "cloudpickle", "tqdm"} | sys.stdlib_module_names
 ONLY_IN = {"torch": "torch", "obstore": "store"}
-ONLY_WHEN_CALLED = {"PIL", "simplejpeg"}
+ONLY_WHEN_CALLED = {"PIL", "cryptography", "simplejpeg"}
 
 
 def violations(path: str, source: str) -> list[str]:
