@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from millstream.encryption import Cipher
 from millstream.errors import MillstreamError, SampleError, WorkerDied
 from millstream.execution import Executor, Outcome
 from millstream.format import Identity, Schema, schema_error
@@ -81,8 +82,11 @@ class JobRun:
         progress: Progress,
         unlike: Unlike = lambda schema: None,
         weights: Sequence[float] | None = None,
+        cipher: Cipher | None = None,
     ) -> None:
+        """cipher: of segments, if they are encrypted."""
         self._scratch, self._inputs, self._digest = folder.scratch, inputs, digest
+        self._cipher = cipher
         self._progress, self._waiting_bytes = progress, folder.waiting_bytes
         self._unlike = unlike
         self._tasks = list(tasks(len(inputs), weights))
@@ -143,7 +147,7 @@ class JobRun:
     def _missing(self) -> Iterator[Task]:
         """The tasks to run; those whose segments an earlier run wrote are taken over."""
         for task in self._tasks[self._next :]:
-            if has_segment(self._scratch.segment(task.number)):
+            if has_segment(self._scratch.segment(task.number), self._cipher):
                 self._finish(task)
             else:
                 yield task
@@ -211,7 +215,7 @@ class JobRun:
 
     def _finish(self, task: Task) -> None:
         """Takes a task's segment, and gives the cutter all that is now in unbroken order."""
-        segment = read_segment(self._scratch.segment(task.number))
+        segment = read_segment(self._scratch.segment(task.number), self._cipher)
         if segment.skipped:
             self._skipped[task.number] = segment.skipped
         rows = sum(part.rows for part in segment.parts)
