@@ -1,4 +1,5 @@
-"""A reader of the format written from docs/format.md alone: struct, json, numpy, xxhash, blake3.
+"""A reader of the format written from docs/format.md alone: struct, json, numpy, xxhash, blake3,
+and zstandard.
 
 It shares no code with the library, so the page is complete as long as this works.
 """
@@ -9,10 +10,12 @@ import json
 import struct
 from collections import namedtuple
 from itertools import pairwise
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import zstandard
 from blake3 import blake3
 from xxhash import xxh3_64_intdigest
 
@@ -30,6 +33,16 @@ class SmallChunk:
         assert xxh3_64_intdigest(content[:56] + header) == checksum
         self.body = content[64 + length :]
         self.header = json.loads(header)
+        self.zstd = zstandard.ZstdDecompressor()
+        if whole := self.header.get("body"):
+            assert xxh3_64_intdigest(self.body) == int(whole["sum"], 16)
+            self.body = self.undone(self.body, whole["filters"])
+            assert len(self.body) == whole["raw"]
+        if shared := self.header.get("dictionary"):
+            data = self.span(shared["data"])
+            assert [xxh3_64_intdigest(data)] == self.numbers(shared["sum"])
+            dictionary = zstandard.ZstdCompressionDict(data)
+            self.zstd_with = zstandard.ZstdDecompressor(dict_data=dictionary)
         self.tree = self.header["schema"]["tree"]
         self.fields = self.header["schema"]["fields"]
 
@@ -38,6 +51,24 @@ class SmallChunk:
 
     def numbers(self, span: list[int]) -> list[int]:
         return np.frombuffer(self.span(span), "<u8").tolist()
+
+    def undone(self, content: bytes, filters: list[dict[str, Any]]) -> bytes:
+        for one in reversed(filters):
+            assert one["name"] == "zstd"
+            content = (self.zstd_with if one.get("dictionary") else self.zstd).decompress(content)
+        return content
+
+    def pages(self, part: dict[str, Any], size: int, sums: list[int]) -> bytes:
+        """The data of a part in pages of so many bytes."""
+        data = self.span(part["data"])
+        bounds = [*range(0, len(data), size), len(data)] if size else [0]
+        if "filters" in part:
+            bounds = self.numbers(part["frames"])
+        pages = [data[a:b] for a, b in pairwise(bounds)]
+        assert list(map(xxh3_64_intdigest, pages)) == sums
+        raw = [self.undone(page, part.get("filters", [])) for page in pages]
+        assert {len(page) for page in raw[:-1]} <= {size}
+        return b"".join(raw)
 
     def samples(self) -> list[Any]:
         values: dict[int, list[Any]] = {}
@@ -53,28 +84,36 @@ class SmallChunk:
         ]
 
     def column(self, column: dict[str, Any]) -> list[Any]:
-        data = self.span(column["data"])
+        row = np.dtype(column["dtype"]).itemsize * prod(column["shape"])
+        data = self.pages(column, column["page"] * row, self.numbers(column["sums"]))
         array = np.frombuffer(data, column["dtype"]).reshape(self.rows, *column["shape"])
-        if data:
-            step = column["page"] * (len(data) // self.rows)
-            pages = [data[at : at + step] for at in range(0, len(data), step)]
-            assert list(map(xxh3_64_intdigest, pages)) == self.numbers(column["sums"])
         return [self.value(self.fields[column["field"]], row) for row in array]
 
+    def run(self, part: dict[str, Any]) -> tuple[bytes, list[int]]:
+        """The data of a part whose rows have offsets that are summed, and these."""
+        first, *sums = self.numbers(part["sums"])
+        assert xxh3_64_intdigest(self.span(part["offsets"])) == first
+        data = self.pages(part, part["page"], sums)
+        assert len(data) == part.get("raw", len(data))
+        return data, self.numbers(part["offsets"])
+
     def tokens(self, column: dict[str, Any]) -> list[Any]:
-        data, offsets = self.span(column["data"]), self.numbers(column["offsets"])
-        pages = [data[at : at + column["page"]] for at in range(0, len(data), column["page"])]
-        summed = [self.span(column["offsets"]), *pages]
-        assert list(map(xxh3_64_intdigest, summed)) == self.numbers(column["sums"])
+        data, offsets = self.run(column)
         array = np.frombuffer(data, column["dtype"])
         return [array[a:b] for a, b in pairwise(offsets)]
 
-    def group(self, group: dict[str, Any]) -> dict[int, list[Any]]:
+    def blobs(self, group: dict[str, Any]) -> list[bytes]:
+        if "page" in group:
+            data, offsets = self.run(group)
+            return [data[a:b] for a, b in pairwise(offsets)]
         data, offsets = self.span(group["data"]), self.numbers(group["offsets"])
+        stored = [data[a:b] for a, b in pairwise(offsets)]
+        assert list(map(xxh3_64_intdigest, stored)) == self.numbers(group["sums"])
+        return [self.undone(blob, group.get("filters", [])) for blob in stored]
+
+    def group(self, group: dict[str, Any]) -> dict[int, list[Any]]:
         found: dict[int, list[Any]] = {field: [] for field in group["fields"]}
-        for row, checksum in enumerate(self.numbers(group["sums"])):
-            blob = data[offsets[row] : offsets[row + 1]]
-            assert xxh3_64_intdigest(blob) == checksum
+        for blob in self.blobs(group):
             others = len(group["fields"]) - 1
             lengths = struct.unpack_from(f"<{others}Q", blob)
             at = 8 * others
@@ -88,10 +127,12 @@ class SmallChunk:
             return payload.decode()
         if field["kind"] == "json":
             return from_json(json.loads(payload))
-        if field["kind"] in ("ndarray", "tensor"):
+        if "dtype" in field or field["kind"] in STORED:
             (rank,) = struct.unpack_from("<Q", payload)
             shape = struct.unpack_from(f"<{rank}Q", payload, 8)
-            return np.frombuffer(payload[8 + 8 * rank :], field["dtype"]).reshape(shape)
+            stored = np.dtype(STORED.get(field["kind"], field.get("dtype")))
+            array = np.frombuffer(payload[8 + 8 * rank :], stored).reshape(shape)
+            return self.value(field, array)
         return payload
 
     def value(self, field: dict[str, Any], array: Any) -> Any:
@@ -99,7 +140,7 @@ class SmallChunk:
             return bool(array)
         if field["kind"] in ("int", "float"):
             return array.item()
-        return array if field["kind"] == "scalar" else np.array(array, field["dtype"])
+        return array[()] if field["kind"] == "scalar" else np.array(array, field["dtype"])
 
 
 def build(node: Any, leaves: Any) -> Any:

@@ -24,6 +24,8 @@ from millstream.format import (
     rebuilder,
 )
 from millstream.format.codecs import ArrayCodec
+from millstream.format.filters import Known
+from millstream.format.view import BUILTIN, Undoing
 
 IDENTITY = Identity(job=bytes(range(16)), sequence=7)
 
@@ -41,8 +43,8 @@ def to_bytes(parts: list[Part]) -> bytes:
     return b"".join(assemble(parts, IDENTITY).pieces)
 
 
-def read(content: bytes) -> list:
-    view = ChunkView(memoryview(content), "test")
+def read(content: bytes, known: Known = BUILTIN) -> list:
+    view = ChunkView(memoryview(content), "test", undoing=Undoing(known=known))
     schema = view.layout.schema
     rebuild = rebuilder(schema.tree)
     codecs = bind(schema, builtin())

@@ -38,7 +38,14 @@ ALSO = {
     ("cli", "__init__"),
     ("_worker", "execution"),
 }
-EXTERNAL = {"numpy", "xxhash", "blake3", "cloudpickle", "tqdm"} | sys.stdlib_module_names
+EXTERNAL = {
+    "numpy",
+    "xxhash",
+    "blake3",
+    "cloudpickle",
+    "tqdm",
+    "zstandard",
+} | sys.stdlib_module_names
 ONLY_IN = {"torch": "torch", "obstore": "store"}
 ONLY_WHEN_CALLED = {"PIL", "cryptography", "simplejpeg"}
 

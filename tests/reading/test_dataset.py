@@ -327,14 +327,14 @@ def test_pickle_needs_both_sides(tmp_path: Path) -> None:
 def test_a_blob_that_fields_share_is_verified_once_a_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from millstream.format import view
+    from millstream.format import blob_view
 
     folder = write(tmp_path / "d", [{"a": "x" * 50, "b": b"y", "c": "z"} for _ in range(10)])
     ds = ms.StreamingDataset(folder)
     hashed: list[int] = []
-    digest = view.xxh3_64_intdigest
+    digest = blob_view.xxh3_64_intdigest
     monkeypatch.setattr(
-        view, "xxh3_64_intdigest", lambda blob: hashed.append(len(blob)) or digest(blob)
+        blob_view, "xxh3_64_intdigest", lambda blob: hashed.append(len(blob)) or digest(blob)
     )
     assert len(ds[:10]) == 10
     assert len(hashed) == 10

@@ -73,7 +73,7 @@ class _Described:
         """Compression and encryption, as the first chunk has them."""
         if self.header is None:
             return "unknown", "unknown"
-        names = self.header.layout.filters.names()
+        names = [str(spec["name"]) for spec in self.header.layout.filters]
         packed = [name for name in names if name == "zstd"]
         return ", ".join(packed) or "none", ", ".join(n for n in names if n not in packed) or "none"
 

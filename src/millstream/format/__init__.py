@@ -7,6 +7,7 @@ from millstream.format.encoder import Encoder
 from millstream.format.header import Header, header_bytes, read_header
 from millstream.format.layout import HEAD_BYTES, MAX_ROWS, Identity, Layout, object_bytes
 from millstream.format.manifest import ChunkTable, Manifest, read_manifest, version_digest
+from millstream.format.packing import PLAIN, Packing
 from millstream.format.part import Arrays, Blobs, FileSpan, Part
 from millstream.format.schema import (
     Field,
@@ -20,11 +21,13 @@ from millstream.format.token_view import TokenView
 from millstream.format.tokens import TokenEncoder, Tokens
 from millstream.format.tombstone import Tombstone, read_version
 from millstream.format.tree import rebuilder
-from millstream.format.view import ChunkView, Damage
+from millstream.format.view import PUBLIC, ChunkView, Damage, Undoing
 
 __all__ = [
     "HEAD_BYTES",
     "MAX_ROWS",
+    "PLAIN",
+    "PUBLIC",
     "Arrays",
     "Batch",
     "Blobs",
@@ -41,6 +44,7 @@ __all__ = [
     "Json",
     "Layout",
     "Manifest",
+    "Packing",
     "Part",
     "Schema",
     "Shape",
@@ -49,6 +53,7 @@ __all__ = [
     "TokenView",
     "Tokens",
     "Tombstone",
+    "Undoing",
     "array_blob_bytes",
     "assemble",
     "bind",

@@ -6,13 +6,17 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 
 import numpy as np
 from blake3 import blake3
 from xxhash import xxh3_64_intdigest
 
 from millstream.format.codecs import Shape
+from millstream.format.columns import join_rows
+from millstream.format.division import Group, split_rows
 from millstream.format.layout import Column, Identity, Layout, Span, preamble
+from millstream.format.packing import PLAIN, Packing, Sections, pack_body, packed
 from millstream.format.part import Arrays, Blobs, Bytes, Part
 from millstream.format.placing import lay_out
 from millstream.format.schema import Schema
@@ -71,8 +75,22 @@ def array_blob_bytes(dtype: str, shape: Shape) -> int:
     return 8 + 8 * len(shape) + np.dtype(dtype).itemsize * prod(shape)
 
 
-def assemble(parts: Sequence[Part], identity: Identity) -> Chunk:
+def assemble(parts: Sequence[Part], identity: Identity, packing: Packing = PLAIN) -> Chunk:
     """One chunk of all the rows of some parts of one schema, in order; none lies in files."""
+    layout, sections = laid_out(parts, packing)
+    if packing is not PLAIN:
+        layout, sections = packed(layout, sections, packing, identity)
+    body: Sequence[memoryview] = list(_pieces(layout, sections))
+    layout, body = pack_body(layout, body, packing, identity)
+    header = layout.header()
+    head = memoryview(preamble(layout, header, identity)), memoryview(header)
+    return Chunk(layout=layout, pieces=(*head, *body))
+
+
+def laid_out(parts: Sequence[Part], packing: Packing = PLAIN) -> tuple[Layout, Sections]:
+    """The layout of some parts, and what lies in its spans, before any filter."""
+    if packing.whole_rows:
+        parts = list(map(in_rows, parts))
     rows = sum(part.rows for part in parts)
     columns: dict[int, list[Arrays]] = {}
     blobs: dict[tuple[int, ...], Blobs] = {}
@@ -94,16 +112,14 @@ def assemble(parts: Sequence[Part], identity: Identity) -> Chunk:
     if tokens:
         runs = [replace(run, joins=goes_on(tokens[run.field])) for run in layout.tokens]
         layout = replace(layout, tokens=tuple(runs))
-    sections = dict(_columns(layout, columns))
+    sections: dict[Span, Sequence[np.ndarray]] = dict(_columns(layout, columns))
     sections.update(_token_sections(layout, tokens))
     for group in layout.groups:
         some = [blobs[group.fields]] if group.fields in blobs else rest
         sections[group.offsets] = [_offsets(some)]
         sections[group.sums] = [np.concatenate([b.sums for b in some]).astype("<u8")]
         sections[group.data] = [b.data for b in some]
-    header = layout.header()
-    head = [preamble(layout, header, identity), header]
-    return Chunk(layout=layout, pieces=tuple(_pieces(head, layout, sections)))
+    return layout, sections
 
 
 def _columns(
@@ -143,6 +159,29 @@ def _offsets(blobs: Sequence[Blobs]) -> np.ndarray:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]).astype("<u8")
 
 
+def in_rows(part: Part) -> Part:
+    """The same rows with all fields in one blob each: arrays as those whose shapes differ."""
+    if not part.arrays:
+        return part
+    columns: dict[int, list[Any]] = {}
+    for field, values in part.arrays.items():
+        columns[field] = _slices(_array_blobs([values]))
+    if part.blobs is not None:
+        fields = tuple(f for f in range(len(part.schema.fields)) if f not in part.arrays)
+        blobs = part.blobs
+        ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(blobs.sizes)])
+        group = Group(fields=fields, ends=ends, data=blobs.data.data)
+        rest = zip(*split_rows(group, range(part.rows)), strict=True)
+        columns.update(zip(fields, map(list, rest), strict=True))
+    joined = join_rows([columns[field] for field in sorted(columns)])
+    return replace(part, arrays={}, blobs=joined)
+
+
+def _slices(blobs: Blobs) -> list[memoryview]:
+    ends = np.cumsum(blobs.sizes).tolist()
+    return [blobs.data.data[a:b] for a, b in zip([0, *ends], ends, strict=False)]
+
+
 def _array_blobs(values: Sequence[Arrays]) -> Blobs:
     pieces: list[bytes] = []
     for some in values:
@@ -158,10 +197,7 @@ def _array_blobs(values: Sequence[Arrays]) -> Blobs:
     )
 
 
-def _pieces(
-    head: list[bytes], layout: Layout, sections: Mapping[Span, list[np.ndarray]]
-) -> Iterator[memoryview]:
-    yield from [memoryview(piece) for piece in head]
+def _pieces(layout: Layout, sections: Sections) -> Iterator[memoryview]:
     at = 0
     for span in layout.spans():
         if not span.length:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import prod
 
 import numpy as np
@@ -19,6 +19,8 @@ from millstream.format.codecs import Shape
 from millstream.format.schema import Schema
 
 Buffer = bytes | memoryview
+# What a header says of one filter: {"name": "zstd" or a cipher, parameters...}.
+Spec = Mapping[str, object]
 
 MAGIC = b"MILLCHNK"
 VERSION = 0
@@ -48,7 +50,8 @@ class Column:
     """An array field whose rows in this chunk share one shape.
 
     page: how many rows one checksum covers. sums: a u64 a page. data: (rows, *shape), C order.
-    frames: where the data is filtered, a page a frame, their pages + 1 offsets in it (u64).
+    filters: of each page, in the order in which they were applied; frames: if there are any, where
+    each page lies in data then, pages + 1 u64.
     """
 
     field: int
@@ -57,6 +60,7 @@ class Column:
     page: int
     sums: Span
     data: Span
+    filters: tuple[Spec, ...] = ()
     frames: Span | None = None
 
     @property
@@ -69,13 +73,22 @@ class Column:
 class BlobGroup:
     """Fields that lie row by row.
 
-    offsets: rows + 1 u64, from the start of data. sums: a u64 a row. data: the blobs.
+    offsets: rows + 1 u64, from the start of data. sums: a u64 a row. data: the blobs. filters: of
+    each blob; then offsets are those of what is stored.
+
+    If the group is paged, by `page` bytes, its filters are those of each page: `offsets` are of
+    what was written, of which there are `raw` bytes; sums is a u64 for them and one a page; frames
+    as in a column.
     """
 
     fields: tuple[int, ...]
     offsets: Span
     sums: Span
     data: Span
+    filters: tuple[Spec, ...] = ()
+    page: int | None = None
+    raw: int | None = None
+    frames: Span | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +97,7 @@ class TokenColumn:
 
     offsets: rows + 1 u64, in elements. page: how many bytes one checksum covers. sums: a u64 for
     the offsets and one a page. joins: whether the first row goes on with the last one of the
-    chunk before.
+    chunk before. filters, frames: as in a column; raw: the bytes of all elements then.
     """
 
     field: int
@@ -94,30 +107,40 @@ class TokenColumn:
     sums: Span
     data: Span
     joins: bool = False
+    filters: tuple[Spec, ...] = ()
+    raw: int | None = None
+    frames: Span | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all elements."""
+        return self.data.length if self.raw is None else self.raw
 
     @property
     def count(self) -> int:
         """The number of elements."""
-        return self.data.length // np.dtype(self.dtype).itemsize
-
-
-Filter = Mapping[str, object]
+        return self.nbytes // np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Filters:
-    """What was done to the bytes, in that order: {"name": "zstd" or a cipher, parameters...}.
+class Body:
+    """What was done to the whole body; spans are of what it was before, `raw` bytes.
 
-    body: to the whole body at once. rows: to each blob. columns: to each page of a column.
+    stored: the bytes that are there instead. sum: their xxh3.
     """
 
-    body: tuple[Filter, ...] = ()
-    rows: tuple[Filter, ...] = ()
-    columns: tuple[Filter, ...] = ()
+    filters: tuple[Spec, ...]
+    raw: int
+    stored: int
+    sum: int
 
-    def names(self) -> list[str]:
-        """The filters' names, for a message."""
-        return [str(f.get("name")) for f in (*self.body, *self.rows, *self.columns)]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dictionary:
+    """What filters of a chunk share. sum: the xxh3 of data, a u64."""
+
+    sum: Span
+    data: Span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,8 +164,8 @@ class Layout:
     columns: tuple[Column, ...]
     groups: tuple[BlobGroup, ...]
     tokens: tuple[TokenColumn, ...] = ()
-    filters: Filters = Filters()
-    dictionary: Span | None = None
+    dictionary: Dictionary | None = None
+    body: Body | None = None
 
     def header(self) -> bytes:
         """The JSON header, padded with spaces so that the body starts aligned."""
@@ -150,44 +173,43 @@ class Layout:
         return text.ljust(aligned(HEAD_BYTES + len(text)) - HEAD_BYTES)
 
     def _to_json(self) -> dict[str, object]:
-        # What a chunk does not have is not named, so other chunks know nothing of tokens.
-        tokens = {"tokens": [_token_json(column) for column in self.tokens]} if self.tokens else {}
+        # What a chunk does not have is not named, so other chunks know nothing of it.
         return {
             "schema": self.schema.to_json(),
-            "columns": [
-                {
-                    "field": column.field,
-                    "dtype": column.dtype,
-                    "shape": list(column.shape),
-                    "page": column.page,
-                    "sums": _pair(column.sums),
-                    "data": _pair(column.data),
-                }
-                for column in self.columns
-            ],
-            "blobs": [
-                {
-                    "fields": list(group.fields),
-                    "offsets": _pair(group.offsets),
-                    "sums": _pair(group.sums),
-                    "data": _pair(group.data),
-                }
-                for group in self.groups
-            ],
-            **tokens,
+            "columns": [_entry(column) for column in self.columns],
+            "blobs": [_entry(group) for group in self.groups],
+            **({"tokens": [_entry(column) for column in self.tokens]} if self.tokens else {}),
+            **({} if self.dictionary is None else {"dictionary": _entry(self.dictionary)}),
+            **({} if self.body is None else {"body": _body_json(self.body)}),
         }
+
+    def tables(self) -> Iterator[Span]:
+        """The spans of checksums, offsets and the dictionary, in the order of their offsets."""
+        for column in self.columns:
+            yield from _spans(column.sums, column.frames)
+        for group in self.groups:
+            yield from _spans(group.offsets, group.sums, group.frames)
+        for some in self.tokens:
+            yield from _spans(some.offsets, some.sums, some.frames)
+        if self.dictionary is not None:
+            yield from (self.dictionary.sum, self.dictionary.data)
 
     def spans(self) -> Iterator[Span]:
         """All spans, in the order of their offsets."""
-        for column in self.columns:
-            yield column.sums
-        for group in self.groups:
-            yield from (group.offsets, group.sums)
-        for some in self.tokens:
-            yield from (some.offsets, some.sums)
-        yield from (column.data for column in self.columns)
-        yield from (group.data for group in self.groups)
-        yield from (some.data for some in self.tokens)
+        yield from self.tables()
+        for entries in (self.columns, self.groups, self.tokens):
+            yield from (entry.data for entry in entries)
+
+    @property
+    def filters(self) -> tuple[Spec, ...]:
+        """Those of all parts, each once, in the order of the header."""
+        parts: list[Column | BlobGroup | TokenColumn] = [*self.columns, *self.groups, *self.tokens]
+        listed = [part.filters for part in parts]
+        listed += [self.body.filters] if self.body is not None else []
+        found: list[Spec] = []
+        for specs in listed:
+            found += [spec for spec in specs if spec not in found]
+        return tuple(found)
 
     def count_tokens(self) -> int | None:
         """The tokens of all token fields; None if there is no such field."""
@@ -195,16 +217,23 @@ class Layout:
 
     @property
     def body_bytes(self) -> int:
-        """The length of the body."""
+        """The length of the body, as it was before filters of the whole."""
         return max((span.stop for span in self.spans()), default=0)
 
     @property
+    def stored_bytes(self) -> int:
+        """The length of the body as it is stored."""
+        return self.body_bytes if self.body is None else self.body.stored
+
+    @property
     def tables_bytes(self) -> int:
-        """How much of the body the checksums and offsets take; they come first."""
-        tables = [column.sums.stop for column in self.columns]
-        tables += [group.sums.stop for group in self.groups]
-        tables += [some.sums.stop for some in self.tokens]
-        return max(tables, default=0)
+        """How much of the stored body must be there before any row: what `tables` lists.
+
+        They come first; in a body that was filtered as a whole nothing does.
+        """
+        if self.body is not None:
+            return 0
+        return max((span.stop for span in self.tables()), default=0)
 
     def lead(self) -> int:
         """How much of the object to read first: the tables, and the columns if they are small.
@@ -212,18 +241,20 @@ class Layout:
         Small means that all of it is at most 64 KiB. What is left are the row's own bytes.
         """
         start, tables = HEAD_BYTES + len(self.header()), self.tables_bytes
+        if self.body is not None:
+            return start
         columns = max([tables, *(column.data.stop for column in self.columns)])
         return start + (columns if start + columns <= PAGE_BYTES else tables)
 
 
 def object_bytes(layout: Layout) -> int:
     """The length of the whole object."""
-    return HEAD_BYTES + len(layout.header()) + layout.body_bytes
+    return HEAD_BYTES + len(layout.header()) + layout.stored_bytes
 
 
 def preamble(layout: Layout, header: bytes, identity: Identity) -> bytes:
     """The first 64 bytes of a chunk."""
-    size = HEAD_BYTES + len(header) + layout.body_bytes
+    size = HEAD_BYTES + len(header) + layout.stored_bytes
     fields = PREAMBLE.pack(
         MAGIC, VERSION, 0, len(header), size, layout.rows, identity.sequence, identity.job
     )
@@ -237,16 +268,29 @@ def head_checksum(fields: Buffer, header: Buffer) -> int:
     return hasher.intdigest()
 
 
-def _token_json(column: TokenColumn) -> dict[str, object]:
-    return {
-        "field": column.field,
-        "dtype": column.dtype,
-        "page": column.page,
-        "offsets": _pair(column.offsets),
-        "sums": _pair(column.sums),
-        "data": _pair(column.data),
-        "joins": column.joins,
-    }
+def _spans(*some: Span | None) -> list[Span]:
+    return [span for span in some if span is not None]
+
+
+def _entry(part: Column | BlobGroup | TokenColumn | Dictionary) -> dict[str, object]:
+    """A part as a header has it: its attributes by name, but for what it does not have."""
+    values = {field.name: getattr(part, field.name) for field in fields(part)}
+    return {key: _json(value) for key, value in values.items() if _is_said(key, value)}
+
+
+def _is_said(key: str, value: object) -> bool:
+    return value is not None and not (key == "filters" and value == ())
+
+
+def _json(value: object) -> object:
+    if isinstance(value, Span):
+        return _pair(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _body_json(body: Body) -> dict[str, object]:
+    # In hex: programs that take JSON's numbers for floats would lose the end of it.
+    return {"filters": list(body.filters), "raw": body.raw, "sum": f"{body.sum:016x}"}
 
 
 def _pair(span: Span) -> list[int]:

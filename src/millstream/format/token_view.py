@@ -11,10 +11,12 @@ from xxhash import xxh3_64_intdigest
 
 from millstream.errors import CorruptData
 from millstream.format.layout import TokenColumn
+from millstream.format.plain import Pages
 from millstream.format.spans import Spans, spans
 
 Ints = npt.NDArray[np.int64]
 
+NO_PAGES = np.empty(0, np.int64)
 AGAIN = "does not match its checksum; fetch or write this chunk again"
 
 
@@ -26,17 +28,27 @@ class TokenView:
     the chunk's name and the rows.
     """
 
-    def __init__(self, body: memoryview, column: TokenColumn, *, name: str, verify: bool) -> None:
+    def __init__(
+        self,
+        body: memoryview,
+        column: TokenColumn,
+        *,
+        name: str,
+        verify: bool,
+        pages: Pages | None = None,
+        what: str = "tokens",
+    ) -> None:
         self.count, self.joins = column.count, column.joins
-        self._name, self._column, self._verify = name, column, verify
+        self._name, self._column, self._verify, self._what = name, column, verify, what
+        self._dtype, self._pages = np.dtype(column.dtype), pages
         self._bytes = body[column.data.offset : column.data.stop]
-        self._array = np.frombuffer(self._bytes, column.dtype)
+        self._array = np.frombuffer(b"" if pages else self._bytes, column.dtype)
         self._stored_offsets = np.frombuffer(
             body[column.offsets.offset : column.offsets.stop], "<u8"
         )
         self._sums = np.frombuffer(body[column.sums.offset : column.sums.stop], "<u8")
         self._good = bytearray(self.pages)
-        self._unchecked = self.pages if verify else 0
+        self._unchecked = self.pages if verify and pages is None else 0
         self._offsets: Ints | None = None  # once they are known to be sound
 
     @property
@@ -46,13 +58,24 @@ class TokenView:
 
     def tokens(self, start: int, stop: int) -> npt.NDArray[Any]:
         """The tokens start to stop - 1 of the chunk; shares its memory."""
+        if self._pages is not None:
+            return self._opened(self._pages, start, stop)
         if self._unchecked:
             self._check_pages(start, stop)
         return self._array[start:stop]
 
+    def _opened(self, pages: Pages, start: int, stop: int) -> npt.NDArray[Any]:
+        first, last = self._pages_of(start, stop)
+        if start == stop:
+            return np.empty(0, self._dtype)
+        return pages.content(np.arange(first, last), self._place).view(self._dtype)[start:stop]
+
+    def _pages_of(self, start: int, stop: int) -> tuple[int, int]:
+        itemsize, page = self._dtype.itemsize, self._column.page
+        return start * itemsize // page, -(-stop * itemsize // page)
+
     def _check_pages(self, start: int, stop: int) -> None:
-        itemsize, page = self._array.itemsize, self._column.page
-        first, last = start * itemsize // page, -(-stop * itemsize // page)
+        first, last = self._pages_of(start, stop)
         if self._good.find(0, first, last) < 0:
             return
         for number in range(first, last):
@@ -94,8 +117,15 @@ class TokenView:
 
     def spans(self, ranges: Ints) -> Spans:
         """The same for ranges of tokens, (n, 2): whole pages if pages are verified."""
-        ranges = ranges[ranges[:, 0] < ranges[:, 1]] * self._array.itemsize
+        ranges = ranges[ranges[:, 0] < ranges[:, 1]] * self._dtype.itemsize
         starts, stops = ranges[:, 0], ranges[:, 1]
+        if self._pages is not None:
+            page = self._column.page
+            numbers = [
+                np.arange(a, b) for a, b in zip(starts // page, -(-stops // page), strict=True)
+            ]
+            found = self._pages.spans(np.concatenate([NO_PAGES, *numbers]), self._place)
+            return self._column.data.offset + found
         if self._verify:
             page = self._column.page
             starts, stops = starts // page * page, -(-stops // page) * page
@@ -110,19 +140,24 @@ class TokenView:
             offsets = self.offsets
         except CorruptData:
             return 0, len(self._stored_offsets) - 2
-        itemsize, size = self._array.itemsize, self._column.page
+        itemsize, size = self._dtype.itemsize, self._column.page
         first = int(np.searchsorted(offsets, page * size // itemsize, side="right")) - 1
-        token = (min((page + 1) * size, len(self._bytes)) - 1) // itemsize
+        token = (min((page + 1) * size, self._column.nbytes) - 1) // itemsize
         return first, int(np.searchsorted(offsets, token, side="right")) - 1
 
     def check(self, page: int) -> None:
         """Raises CorruptData unless a page is as it was written."""
+        if self._pages is not None:
+            self._pages.check(page, self._place)
+            return
         size = self._column.page
         content = self._bytes[page * size : (page + 1) * size]
         if xxh3_64_intdigest(content) != self._sums[page + 1]:
-            first, last = self.rows_of(page)
-            rows = f"rows {first} to {last}"
-            raise CorruptData(f"chunk {self._name}, {rows}: a page of tokens {AGAIN}")
+            raise CorruptData(f"{self._place(page)} {AGAIN}")
+
+    def _place(self, page: int) -> str:
+        first, last = self.rows_of(page)
+        return f"chunk {self._name}, rows {first} to {last}: a page of {self._what}"
 
     def check_offsets(self) -> None:
         """The same for the offsets."""

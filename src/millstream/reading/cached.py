@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from millstream.cache import Cache, Lease
-from millstream.format import ChunkTable, ChunkView
+from millstream.format import PUBLIC, ChunkTable, ChunkView, Undoing
 from millstream.reading.chunks import listed_view
 from millstream.reading.fetching.asks import Piece, Presence
 from millstream.reading.origin import Origin, Remote
@@ -59,12 +59,14 @@ class CachedChunks:
         cache: Cache,
         *,
         verify: bool,
+        undoing: Undoing = PUBLIC,
         in_parts: npt.NDArray[np.bool_] | None = None,
     ) -> None:
         self._table, self._cache, self._verify = table, cache, verify
+        self._undoing = undoing
         self.origin = Origin(remote, table)
         self._in_parts = np.zeros(len(table), np.bool_) if in_parts is None else in_parts
-        self._private = PrivateChunks(self.origin, table, verify=verify)
+        self._private = PrivateChunks(self.origin, table, verify=verify, undoing=undoing)
         self._copies: OrderedDict[int, _Copy] = OrderedDict()
         self._retries: Counter[int] = Counter()  # of chunks that were not what they should be
         self._stats = ReadStats()
@@ -178,7 +180,13 @@ class CachedChunks:
             if copy is None or copy.whole:
                 continue
             if copy.part is None:
-                copy.part = SparseChunk(copy.lease.content, self._table, chunk, verify=self._verify)
+                copy.part = SparseChunk(
+                    copy.lease.content,
+                    self._table,
+                    chunk,
+                    verify=self._verify,
+                    undoing=self._undoing,
+                )
                 copy.view = copy.part.view
             if pieces := copy.part.lacking(fields, rows):
                 asks.append((chunk, pieces))
@@ -205,7 +213,9 @@ class CachedChunks:
         self._copies.move_to_end(chunk)
         if copy.view is None:
             content = copy.lease.content
-            copy.view = listed_view(content, self._table, chunk, verify=self._verify)
+            copy.view = listed_view(
+                content, self._table, chunk, verify=self._verify, undoing=self._undoing
+            )
         return copy.view
 
     def _discard(self, chunk: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from millstream.errors import CorruptData, StorageError
-from millstream.format import ChunkTable, ChunkView
+from millstream.format import PUBLIC, ChunkTable, ChunkView, Undoing
 from millstream.format.keys import chunk_key
 from millstream.reading.reader import Rows
 from millstream.store import NearStore
@@ -18,8 +18,11 @@ MAX_OPEN = 256
 class MappedChunks:
     """Opens chunks by their number; keeps the most recently used ones open."""
 
-    def __init__(self, store: NearStore, table: ChunkTable, *, verify: bool) -> None:
+    def __init__(
+        self, store: NearStore, table: ChunkTable, *, verify: bool, undoing: Undoing = PUBLIC
+    ) -> None:
         self._store, self._table, self._verify = store, table, verify
+        self._undoing = undoing
         self._open: dict[int, ChunkView] = {}  # the longest unused first
 
     def views(self, wanted: Sequence[tuple[int, Rows]], fields: Sequence[int]) -> list[ChunkView]:
@@ -45,13 +48,20 @@ class MappedChunks:
 
     def _map(self, chunk: int) -> ChunkView:
         content = _map(self._store, self._table.name(chunk))
-        return listed_view(content, self._table, chunk, verify=self._verify)
+        return listed_view(content, self._table, chunk, verify=self._verify, undoing=self._undoing)
 
 
-def listed_view(content: memoryview, table: ChunkTable, chunk: int, *, verify: bool) -> ChunkView:
+def listed_view(
+    content: memoryview,
+    table: ChunkTable,
+    chunk: int,
+    *,
+    verify: bool,
+    undoing: Undoing = PUBLIC,
+) -> ChunkView:
     """The rows of a chunk; raises CorruptData if it is not the one that the manifest lists."""
     name = table.name(chunk)
-    view = ChunkView(content, name, verify=verify)
+    view = ChunkView(content, name, verify=verify, undoing=undoing)
     tokens = None if table.tokens is None else int(table.tokens[chunk])
     listed = int(table.sizes[chunk]), int(table.rows[chunk]), tokens
     found = len(content), view.layout.rows, view.layout.count_tokens()

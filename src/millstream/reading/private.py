@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from millstream.format import ChunkTable, ChunkView
+from millstream.format import PUBLIC, ChunkTable, ChunkView, Undoing
 from millstream.reading.origin import Origin
 from millstream.reading.reader import Rows
 from millstream.reading.sparse import PrivateChunk, lead_of
@@ -23,8 +23,11 @@ class PrivateChunks:
     All chunks of a call are read in two rounds: their leads, and what their rows need.
     """
 
-    def __init__(self, origin: Origin, table: ChunkTable, *, verify: bool) -> None:
+    def __init__(
+        self, origin: Origin, table: ChunkTable, *, verify: bool, undoing: Undoing = PUBLIC
+    ) -> None:
         self._origin, self._table, self._verify = origin, table, verify
+        self._undoing = undoing
         self._chunks: OrderedDict[int, PrivateChunk] = OrderedDict()
         self._paid: dict[int, int] = {}  # what reading a chunk by ranges has cost, in bytes
 
@@ -74,7 +77,9 @@ class PrivateChunks:
     def _bring_leads(self, chunks: Sequence[int]) -> None:
         asks = [(chunk, [(0, lead_of(self._table, chunk))]) for chunk in chunks]
         for chunk, (lead,) in zip(chunks, self._fetch(asks), strict=True):
-            made = PrivateChunk(lead, self._table, chunk, verify=self._verify)
+            made = PrivateChunk(
+                lead, self._table, chunk, verify=self._verify, undoing=self._undoing
+            )
             self._chunks[chunk] = made
 
     def _fetch(

@@ -12,7 +12,7 @@ from contextlib import suppress
 import numpy as np
 
 from millstream.errors import CorruptData
-from millstream.format import ChunkTable, ChunkView
+from millstream.format import PUBLIC, ChunkTable, ChunkView, Undoing
 from millstream.format.spans import Spans, joined, missing, spans
 from millstream.reading.chunks import listed_view
 from millstream.reading.reader import Rows
@@ -28,10 +28,18 @@ class SparseChunk:
     are there. Raises CorruptData for a lead that says less than the manifest promises.
     """
 
-    def __init__(self, content: memoryview, table: ChunkTable, chunk: int, *, verify: bool) -> None:
+    def __init__(
+        self,
+        content: memoryview,
+        table: ChunkTable,
+        chunk: int,
+        *,
+        verify: bool,
+        undoing: Undoing = PUBLIC,
+    ) -> None:
         lead = lead_of(table, chunk)
         self.content, self._there = content, spans([0], [lead])
-        self.view: ChunkView = listed_view(content, table, chunk, verify=verify)
+        self.view: ChunkView = listed_view(content, table, chunk, verify=verify, undoing=undoing)
         if self.view.tables_end > lead:
             raise CorruptData(
                 f"chunk {table.name(chunk)}: its tables end at byte {self.view.tables_end}, the "
@@ -63,11 +71,18 @@ class PrivateChunk(SparseChunk):
     """One in memory of its own. Untouched pages of it cost nothing, so it has the full size."""
 
     def __init__(
-        self, lead: bytes | memoryview, table: ChunkTable, chunk: int, *, verify: bool
+        self,
+        lead: bytes | memoryview,
+        table: ChunkTable,
+        chunk: int,
+        *,
+        verify: bool,
+        undoing: Undoing = PUBLIC,
     ) -> None:
         self._memory = _reserve(int(table.sizes[chunk]))
         self._memory[: len(lead)] = lead
-        super().__init__(memoryview(self._memory).toreadonly(), table, chunk, verify=verify)
+        content = memoryview(self._memory).toreadonly()
+        super().__init__(content, table, chunk, verify=verify, undoing=undoing)
 
     def take(
         self, pieces: Sequence[tuple[int, int]], contents: Sequence[bytes | memoryview]

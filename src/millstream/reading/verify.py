@@ -198,7 +198,7 @@ def _disagreements(view: ChunkView, schema: Schema, listed: _Listed) -> Iterator
         yield f"holds {layout.rows:,} rows, the manifest lists {listed.rows:,}"
     if (tokens := layout.count_tokens()) != listed.tokens:
         yield f"holds {_counted(tokens)}, the manifest lists {_counted(listed.tokens)}"
-    least = object_bytes(layout) - layout.body_bytes + layout.tables_bytes
+    least = object_bytes(layout) - layout.stored_bytes + layout.tables_bytes
     if not least <= listed.lead <= listed.size:
         yield f"its checksums end at byte {least:,}, the manifest's lead is {listed.lead:,}"
     plain = tuple(replace(field, shape=None) for field in schema.fields)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from millstream.errors import FunctionError, MillstreamError, SampleError
-from millstream.format import Identity, assemble, builtin
+from millstream.format import PLAIN, Identity, Packing, assemble, builtin
 from millstream.writing.cuts import Limits
 from millstream.writing.fetch import InputFetcher, NotFetched
 from millstream.writing.gather import Room, gather
@@ -49,6 +49,7 @@ class Work:
     """The callable that travels to every worker.
 
     tokens: what a chunk may hold, if samples are documents of tokens; None for samples of any kind.
+    packing: the filters of chunks.
     """
 
     fn: Callable[[Any], Any]
@@ -60,6 +61,7 @@ class Work:
     batched: bool
     room: Room
     tokens: Limits | None = None
+    packing: Packing = PLAIN
 
     def __call__(self, task: EncodeTask | AssembleTask) -> Placed | None:
         if isinstance(task, AssembleTask):
@@ -94,7 +96,7 @@ class Work:
     def _assemble(self, task: AssembleTask) -> Placed:
         segments = {path: read_segment(path) for path in {piece[0] for piece in task.pieces}}
         parts = [segments[p].parts[part].slice(a, b) for p, part, a, b in task.pieces]
-        chunk = assemble(gather(parts, self.room, self.temporary), task.identity)
+        chunk = assemble(gather(parts, self.room, self.temporary), task.identity, self.packing)
         shapes = {column.field: column.shape for column in chunk.layout.columns}
         record = ChunkRecord(
             digest=chunk.digest().hex(),
