@@ -21,13 +21,15 @@ from millstream.format.token_view import TokenView
 from millstream.format.tokens import TokenEncoder, Tokens
 from millstream.format.tombstone import Tombstone, read_version
 from millstream.format.tree import rebuilder
-from millstream.format.view import PUBLIC, ChunkView, Damage, Undoing
+from millstream.format.view import BUILTIN, PUBLIC, SHUT, ChunkView, Damage, Undoing
 
 __all__ = [
+    "BUILTIN",
     "HEAD_BYTES",
     "MAX_ROWS",
     "PLAIN",
     "PUBLIC",
+    "SHUT",
     "Arrays",
     "Batch",
     "Blobs",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from millstream.cache import default_root
+from millstream.encryption import Encryption, check_encryption
 from millstream.plan import AnyEpoch, generator, generator_for_row
 from millstream.reading.arguments import (
     as_indices,
@@ -63,8 +64,11 @@ class StreamingDataset(Streamed):
         fields: The names of the fields to read, for samples of these fields only; None for all.
             A container's name, `"meta"` of `{"meta": {...}}`, stands for all fields in it.
         version: The number of the version to read; None for the newest.
-        storage_options: Credentials and endpoints for a URL, see docs/stores.md. A pickled dataset
-            holds them, and so is as secret as they are.
+        encryption: What opens an encrypted dataset, such as `FernetEncryption(password=...)`; see
+            docs/encryption.md. A pickled dataset holds the password or key, and so is as secret
+            as they are. A wrong one is a CannotDecrypt at the first row that is read.
+        storage_options: Credentials and endpoints for a URL, see docs/stores.md. These too are in
+            a pickled dataset.
         cache_dir: The folder of the cache, on a local disk; by default one of this user. All
             processes of a machine, and all datasets, may share it.
         max_cache_size: The most bytes in that folder, a number or text such as "50GB". It is
@@ -97,6 +101,7 @@ class StreamingDataset(Streamed):
         decode: Mapping[str, Decode] | None = None,
         fields: Sequence[str] | None = None,
         version: int | None = None,
+        encryption: Encryption | None = None,
         storage_options: Mapping[str, object] | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         max_cache_size: int | str = "100GB",
@@ -107,6 +112,7 @@ class StreamingDataset(Streamed):
     ) -> None:
         check_order(seed, lanes, shuffle_window)
         check_loader(item_loader)
+        check_encryption(encryption)
         self.shuffle, self.drop_last, self.seed = shuffle, drop_last, seed
         self._transforms = Transforms(transform)
         cache_bytes = parse_size(max_cache_size, "max_cache_size")
@@ -115,6 +121,7 @@ class StreamingDataset(Streamed):
             decode=dict(decode or {}),
             allow_pickle=allow_pickle,
             verify=verify,
+            encryption=encryption,
             item_loader=item_loader,
         )
         store = open_store(input_dir, storage_options)

@@ -12,8 +12,19 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from millstream.encryption import Encryption
 from millstream.errors import DatasetNotFound, StateMismatch, UsageError
-from millstream.format import ChunkTable, Field, Manifest, bind, builtin, rebuilder
+from millstream.format import (
+    BUILTIN,
+    ChunkTable,
+    Field,
+    Manifest,
+    Undoing,
+    bind,
+    builtin,
+    rebuilder,
+)
+from millstream.format.ciphers import known_ciphers
 from millstream.format.codecs import ArrayCodec
 from millstream.format.keys import CHUNKS
 from millstream.format.tree import Tree
@@ -38,14 +49,15 @@ from millstream.versions import load_version
 class Reading:
     """What to read and how.
 
-    fields: names, None for all. item_loader: reads blocks of tokens; None for the rows as they
-    were written.
+    fields: names, None for all. encryption: what opens rows that are encrypted. item_loader: reads
+    blocks of tokens; None for the rows as they were written.
     """
 
     fields: tuple[str, ...] | None
     decode: Mapping[str, Decode]
     allow_pickle: bool
     verify: bool
+    encryption: Encryption | None = None
     item_loader: TokensLoader | None = None
 
 
@@ -88,6 +100,7 @@ class Source:
             for field, codec in zip(self.schema.fields, codecs, strict=True)
         ]
         table = self.manifest.chunks
+        undoing = Undoing(known={**BUILTIN, **known_ciphers(reading.encryption)})
         self.next_up: Following | None = None  # what goes ahead of an epoch that is still to come
         self._cached: CachedChunks | None = None
         # Leases and parts of chunks are for one thread at a time; what is mapped is for all.
@@ -95,14 +108,20 @@ class Source:
         if isinstance(place, FetchedStore):
             widths = [dtypes[number] for number in self._numbers]
             self._in_parts = _in_parts(table, _row_bytes(self.fields, widths))
-            cache, verify = place.cache(), reading.verify
-            self._cached = CachedChunks(place, table, cache, verify=verify, in_parts=self._in_parts)
+            self._cached = CachedChunks(
+                place,
+                table,
+                place.cache(),
+                verify=reading.verify,
+                undoing=undoing,
+                in_parts=self._in_parts,
+            )
             self._lock = threading.Lock()
             here_and_there = self._cached.random_access
             self._reader = self._items.reader(self._cached, here_and_there, dtypes)
             self._picker = self._items.reader(here_and_there, here_and_there, dtypes)
         else:
-            mapped = MappedChunks(place, table, verify=reading.verify)
+            mapped = MappedChunks(place, table, verify=reading.verify, undoing=undoing)
             self._reader = self._picker = self._items.reader(mapped, mapped, dtypes)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+from millstream.encryption import Encryption
 from millstream.errors import SampleError, UsageError
-from millstream.format import MAX_ROWS, Schema
+from millstream.format import MAX_ROWS, PLAIN, Schema
 from millstream.store import Store, open_store, service_of
 from millstream.tokens import TokensLoader
 from millstream.units import parse_size
-from millstream.versions import Version
+from millstream.versions import Version, load_version
 from millstream.writing.commit import build_manifest, mixed, shaping, unlike
 from millstream.writing.cuts import MAX_TOKENS, Limits
 from millstream.writing.fetch import InputFetcher
@@ -34,6 +35,13 @@ from millstream.writing.knobs import (
 from millstream.writing.placed import ChunkRecord
 from millstream.writing.progress import ProgressBar
 from millstream.writing.report import Report, told
+from millstream.writing.sealing import (
+    begin_sealing,
+    check_opens,
+    check_writing,
+    job_sealing,
+    setting_of,
+)
 from millstream.writing.segment import Skipped
 from millstream.writing.urls import options_for
 from millstream.writing.work import Work
@@ -62,6 +70,7 @@ def optimize(
     batched: bool = False,
     on_error: Literal["raise", "skip"] = "raise",
     allow_pickle: bool = False,
+    encryption: Encryption | None = None,
     storage_options: Mapping[str, object] | None = None,
     take_over: bool = False,
     verbose: bool | None = None,
@@ -128,6 +137,11 @@ def optimize(
             goes on and lists the input in the report. Samples that an iterator yielded before
             it raised are kept.
         allow_pickle: Stores values of no other kind by pickle. Who reads them must allow it too.
+        encryption: How rows are encrypted, by sample or by chunk: FernetEncryption,
+            AESGCMEncryption, RSAEncryption, or a subclass of Encryption, all from
+            `millstream.utilities.encryption`; see docs/encryption.md. chunk_bytes counts what
+            rows take without it. The bytes of an encrypted dataset differ from job to job; its
+            rows, their order and which chunks they are in do not.
         storage_options: Credentials and endpoint, see docs/stores.md: of the bucket, and of inputs
             that are URLs of the same service; with a local output_dir, of the service that the
             inputs lie in. They are written down nowhere.
@@ -147,6 +161,7 @@ def optimize(
         FunctionError: fn raised. Of several bad inputs, this and SampleError name the first.
         NotPicklable: fn or an input cannot be sent to a worker.
         OutputNotEmpty: output_dir holds something else, or another job, finished or not.
+        CannotDecrypt: What is appended to, or the job that goes on, is encrypted otherwise.
         OutputBusy: Another process writes to output_dir, or another machine may be doing so.
         UnsupportedError: output_dir can only be read, or lets two writers win.
         WorkerDied: The same task killed three workers.
@@ -164,6 +179,7 @@ def optimize(
     )
     _check(num_workers, on_error, mode, item_loader, batched)
     is_tokens = item_loader is not None
+    check_writing(encryption, has_tokens=is_tokens)
     limits = _limits(chunk_bytes, chunk_size, has_tokens=is_tokens)
     store = open_store(output_dir, storage_options if service_of(output_dir) else None)
     # Before any work: what can only be read says so here.
@@ -176,6 +192,7 @@ def optimize(
         **({} if mode is None else {"mode": mode}),
         **({"item_loader": "tokens"} if is_tokens else {}),
         "batched": batched,
+        **setting_of(encryption),
         **prepared.settings(),
     }
     job = _Job(
@@ -186,9 +203,10 @@ def optimize(
         key=job_key(prepared.fn, prepared.inputs, settings),
         limits=limits,
         workers=count_workers(num_workers),
+        encryption=encryption,
         verbose=verbose,
     )
-    return told(finished(store, job.key) or job.run(), verbose)
+    return told(job.finished() or job.run(), verbose)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,17 +220,25 @@ class _Job:
     key: JobKey
     limits: Limits
     workers: int
+    encryption: Encryption | None
     verbose: bool | None
+
+    def finished(self) -> Report | None:
+        """The report of an earlier run that finished it, with the same key."""
+        report = finished(self.store, self.key)
+        if report is not None and self.encryption is not None:
+            check_opens(self.store, load_version(self.store), self.encryption)
+        return report
 
     def run(self) -> Report:
         """Does what is missing, publishes, and tidies up."""
         job = VersionJob.begin(self.store, self.key, self.workers)
         # Before any work: the first samples may take hours.
-        if (old := job.appends_to) and (
-            error := mixed(self.store, old, has_tokens=self._has_tokens)
-        ):
-            raise error
-        with job.open(take_over=self.take_over) as folder:
+        if old := job.appends_to:
+            if error := mixed(self.store, old, has_tokens=self._has_tokens):
+                raise error
+            check_opens(self.store, old, self.encryption)
+        with job.open(take_over=self.take_over, notes=self._notes) as folder:
             schema, chunks, skipped = self._work(folder, job.appends_to)
             if schema is None:
                 folder.remove()
@@ -224,10 +250,16 @@ class _Job:
             made = build_manifest(schema, chunks, shaping(self.key.settings))
             return job.finish(folder, made, skipped)
 
+    def _notes(self) -> dict[str, Any]:
+        return {} if self.encryption is None else {"encryption": begin_sealing(self.encryption)}
+
     def _work(
         self, folder: JobFolder, old: Version | None
     ) -> tuple[Schema | None, list[ChunkRecord], tuple[Skipped, ...]]:
         """Does what is missing: the schema (None without rows), the chunks, what was skipped."""
+        sealing = None
+        if self.encryption is not None:
+            sealing = job_sealing(self.encryption, folder.notes["encryption"])
         work = Work(
             fn=self.prepared.fn,
             chunks=folder.chunks,
@@ -238,6 +270,8 @@ class _Job:
             tokens=self.limits if self._has_tokens else None,
             batched=self.key.settings["batched"],
             room=Room(),
+            packing=sealing.packing(PLAIN) if sealing else PLAIN,
+            sealing=sealing,
         )
         digest = self.key.digest()
         with ProgressBar(len(self.prepared.inputs), show=self.verbose) as bar:
@@ -249,6 +283,7 @@ class _Job:
                 digest=digest,
                 progress=bar,
                 unlike=partial(self._unlike, old),
+                cipher=None if sealing is None else sealing.segments,
             )
             schema, chunks = run.run(executor_of(self.workers), work)
         return schema, chunks, run.skipped()

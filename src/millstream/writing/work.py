@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from millstream.encryption.library import Aes
 from millstream.errors import FunctionError, MillstreamError, SampleError
-from millstream.format import PLAIN, Identity, Packing, assemble, builtin
+from millstream.format import PLAIN, Identity, Packing, Part, assemble, builtin
 from millstream.writing.cuts import Limits
 from millstream.writing.fetch import InputFetcher, NotFetched
 from millstream.writing.gather import Room, gather
 from millstream.writing.placed import ChunkPlace, ChunkRecord, Placed
 from millstream.writing.rows import Raised, Rows, SampleRows
+from millstream.writing.sealing import JobSealing
 from millstream.writing.segment import SegmentWriter, Skipped, read_segment
 from millstream.writing.token_rows import TokenRows
 from millstream.writing.urls import short
@@ -49,7 +51,7 @@ class Work:
     """The callable that travels to every worker.
 
     tokens: what a chunk may hold, if samples are documents of tokens; None for samples of any kind.
-    packing: the filters of chunks.
+    packing: the filters of chunks. sealing: of an encrypted job, whose segments are encrypted too.
     """
 
     fn: Callable[[Any], Any]
@@ -62,6 +64,7 @@ class Work:
     room: Room
     tokens: Limits | None = None
     packing: Packing = PLAIN
+    sealing: JobSealing | None = None
 
     def __call__(self, task: EncodeTask | AssembleTask) -> Placed | None:
         if isinstance(task, AssembleTask):
@@ -72,7 +75,8 @@ class Work:
     def _encode(self, task: EncodeTask) -> None:
         temporary = self.temporary / f"{task.segment.name}.{os.getpid()}"
         fetched = self.fetcher.open(task.inputs, self.temporary)
-        with SegmentWriter(temporary, task.segment) as writer, fetched as inputs:
+        writing = SegmentWriter(temporary, task.segment, self._cipher)
+        with writing as writer, fetched as inputs:
             rows = self._rows(writer)
             skipped: list[Skipped] = []
             for index, value in enumerate(task.inputs, task.start):
@@ -94,9 +98,8 @@ class Work:
         return SampleRows(builtin(allow_pickle=self.allow_pickle), writer, batched=self.batched)
 
     def _assemble(self, task: AssembleTask) -> Placed:
-        segments = {path: read_segment(path) for path in {piece[0] for piece in task.pieces}}
-        parts = [segments[p].parts[part].slice(a, b) for p, part, a, b in task.pieces]
-        chunk = assemble(gather(parts, self.room, self.temporary), task.identity, self.packing)
+        parts = gather(self._parts(task), self.room, None if self.sealing else self.temporary)
+        chunk = assemble(parts, task.identity, self.packing)
         shapes = {column.field: column.shape for column in chunk.layout.columns}
         record = ChunkRecord(
             digest=chunk.digest().hex(),
@@ -107,10 +110,24 @@ class Work:
             tokens=chunk.layout.count_tokens(),
         )
         placed = Placed(chunk=record, start=task.start, stop=task.stop, skipped=task.skipped)
+        # The record comes first, and counts once the chunk is there: a kill between the two would
+        # leave a chunk that nothing names, which is not the one made next if it is encrypted.
+        self.chunks.record(task.identity.sequence, placed.to_bytes())
         # Here, where workers wait for the disk or the network side by side.
         self.chunks.put(record.digest, chunk.pieces)
-        self.chunks.record(task.identity.sequence, placed.to_bytes())
         return placed
+
+    def _parts(self, task: AssembleTask) -> list[Part]:
+        wanted: dict[Path, set[int]] = {}
+        for path, part, _, _ in task.pieces:
+            wanted.setdefault(path, set()).add(part)
+        segments = {path: read_segment(path, self._cipher, some) for path, some in wanted.items()}
+        return [segments[path].parts[part].slice(a, b) for path, part, a, b in task.pieces]
+
+    @property
+    def _cipher(self) -> Aes | None:
+        """Of segments."""
+        return None if self.sealing is None else self.sealing.segments
 
 
 def input_error(error: Raised | NotFetched, index: int, value: Any) -> MillstreamError:
