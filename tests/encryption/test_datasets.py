@@ -22,7 +22,7 @@ from millstream.reading.dataset import stream_of
 from millstream.utilities.encryption import Encryption, FernetEncryption
 
 LEVELS = ["sample", "chunk"]
-COMPRESSIONS = [None]
+COMPRESSIONS = [None, "zstd"]
 
 
 @cache
@@ -47,7 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     @cache
     def make(number: int, level: str, compression: str | None = None) -> tuple[Path, Encryption]:
         folder, kind = tmp_path_factory.mktemp("d") / "d", at_level(number, level)
-        write(folder, kind, **({"compression": compression} if compression else {}))
+        write(folder, kind, compression=compression)
         return folder, kind
 
     return make
@@ -56,7 +56,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 every_way = pytest.mark.parametrize(
     ("number", "level", "compression"),
     [(n, level, None) for n in range(len(NAMES)) for level in LEVELS]
-    + [(n, level, "zstd") for n in () for level in LEVELS],
+    + [(n, level, "zstd") for n in (0, 1, 4) for level in LEVELS],
 )
 both_levels = pytest.mark.parametrize("level", LEVELS)
 
@@ -192,7 +192,7 @@ def test_a_wrong_password_is_an_error_on_every_road(
 
 def test_the_password_itself_is_no_encryption(made: Made) -> None:
     with pytest.raises(UsageError, match="encryption is a str, expected an Encryption") as raised:
-        ms.StreamingDataset(made(0, "sample")[0], encryption=PASSWORD)  # type: ignore[arg-type]
+        ms.StreamingDataset(made(0, "sample", "zstd")[0], encryption=PASSWORD)  # type: ignore[arg-type]
     assert PASSWORD not in str(raised.value)
 
 
@@ -220,18 +220,18 @@ def views(folder: Path) -> list[ChunkView]:
 
 
 def test_a_sample_is_one_ciphertext_and_shows_no_shape(made: Made) -> None:
-    folder, kind = made(0, "sample")
+    folder, kind = made(0, "sample", "zstd")
     fields = stream_of(ms.StreamingDataset(folder, encryption=kind)).source.manifest.schema.fields
     assert [field.shape for field in fields] == [None] * len(fields)
     for view in views(folder):
         (group,) = view.layout.groups
         assert not (view.layout.columns or view.layout.tokens or view.layout.dictionary)
         assert group.fields == tuple(range(len(fields)))
-        assert [spec["name"] for spec in group.filters] == ["fernet"]
+        assert [spec["name"] for spec in group.filters] == ["zstd", "fernet"]
         assert group.raw is None
 
 
-def _compression_comes_before_encryption(made: Made) -> None:
+def test_compression_comes_before_encryption(made: Made) -> None:
     for level in LEVELS:
         sizes = [
             sum(path.stat().st_size for path in (made(1, level, how)[0] / "chunks").iterdir())

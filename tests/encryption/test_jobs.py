@@ -78,11 +78,11 @@ def finished_tasks(life: Life) -> set[int]:
 
 
 @pytest.mark.parametrize("level", ["sample", "chunk"])
-@pytest.mark.parametrize("compression", [None])
+@pytest.mark.parametrize("compression", [None, "zstd"])
 def test_killed_before_each_change_to_the_disk(
     tmp_path: Path, plain_cuts: list[int], level: str, compression: str | None
 ) -> None:
-    options = {"compression": compression} if compression else {}
+    options = {"compression": compression}
     whole = live(lambda: job(tmp_path / "0", aes(level=level), **options), tmp_path)
     assert not whole.killed
     steps = range(1, len(whole.changes) + 1, 1 if compression is None else 3)
@@ -209,11 +209,11 @@ def test_tokens_are_encrypted_by_chunk(tmp_path: Path) -> None:
             encryption=fernet(), verbose=False,
         )  # fmt: skip
     assert not (tmp_path / "no").exists()
-    for compression in (None,):
-        folder = tmp_path / f"{compression}"
+    for compression in (None, "zstd", "zstd/chunk"):
+        folder = tmp_path / f"{compression}".replace("/", " ")
         ms.optimize(
             documents.__getitem__, range(20), folder, item_loader=loader, chunk_size=100,
-            encryption=fernet(level="chunk"), num_workers=0, verbose=False,
+            encryption=fernet(level="chunk"), compression=compression, num_workers=0, verbose=False,
         )  # fmt: skip
         assert len(cuts(folder)) > 2
         line = np.concatenate(documents)

@@ -133,6 +133,11 @@ def _add_chunks(write: argparse.ArgumentParser) -> None:
         "--chunk-size", type=int, metavar="N", help="the most samples (or tokens) in a chunk"
     )
     write.add_argument(
+        "--compression",
+        metavar="HOW",
+        help="zstd, zstd:9, zstd:19/chunk: see docs/compression.md",
+    )
+    write.add_argument(
         "--tokens",
         dest="item_loader",
         action="store_const",
@@ -169,6 +174,7 @@ def _optimize(args: argparse.Namespace) -> int:
         fast_dev_run=args.fast_dev_run or False,
         input_dir=args.input_dir,
         item_loader=args.item_loader,
+        compression=args.compression,
         num_workers=args.num_workers,
         batched=args.batched,
         on_error=args.on_error,

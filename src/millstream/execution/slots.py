@@ -150,6 +150,7 @@ def make_segment(size: int) -> int:
 
 
 def _memory() -> int:
+    """Memory of no size yet."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("millstream", os.MFD_CLOEXEC)
     return unlinked_segment()

@@ -20,6 +20,7 @@ from millstream.format.schema import (
 from millstream.format.token_view import TokenView
 from millstream.format.tokens import TokenEncoder, Tokens
 from millstream.format.tombstone import Tombstone, read_version
+from millstream.format.training import needs_training, train_dictionary
 from millstream.format.tree import rebuilder
 from millstream.format.view import BUILTIN, PUBLIC, SHUT, ChunkView, Damage, Undoing
 
@@ -63,6 +64,7 @@ __all__ = [
     "chunk_layout",
     "common_schema",
     "header_bytes",
+    "needs_training",
     "object_bytes",
     "object_digest",
     "read_header",
@@ -71,5 +73,6 @@ __all__ = [
     "rebuilder",
     "schema_difference",
     "schema_error",
+    "train_dictionary",
     "version_digest",
 ]

@@ -78,7 +78,7 @@ def array_blob_bytes(dtype: str, shape: Shape) -> int:
 def assemble(parts: Sequence[Part], identity: Identity, packing: Packing = PLAIN) -> Chunk:
     """One chunk of all the rows of some parts of one schema, in order; none lies in files."""
     layout, sections = laid_out(parts, packing)
-    if packing is not PLAIN:
+    if not packing.is_plain:
         layout, sections = packed(layout, sections, packing, identity)
     body: Sequence[memoryview] = list(_pieces(layout, sections))
     layout, body = pack_body(layout, body, packing, identity)

@@ -77,7 +77,8 @@ class Manifest:
     """One version of a dataset.
 
     version: from 1. parent: the digest in hex of the version that this one follows, or None.
-    settings: what shaped the chunks, as JSON.
+    settings: what shaped the chunks, as JSON. filters: the names of those that some chunk was
+    written with, sorted.
     """
 
     version: int
@@ -85,6 +86,7 @@ class Manifest:
     chunks: ChunkTable
     parent: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    filters: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -109,7 +111,7 @@ class Manifest:
             "version": self.version,
             "parent": self.parent,
             "rows": self.rows,
-            **self._tokens_json(),
+            **self._found_json(),
             "bytes": self.nbytes,
             "chunks": len(self.chunks),
             "settings": self.settings,
@@ -117,8 +119,10 @@ class Manifest:
             "fields": {f.name: f"{f}{list(f.shape or [])}" for f in self.schema.fields},
         }
 
-    def _tokens_json(self) -> dict[str, int]:
-        return {} if self.tokens is None else {"tokens": self.tokens}
+    def _found_json(self) -> dict[str, Any]:
+        """What only some datasets have, so that others do not name it."""
+        tokens = {} if self.tokens is None else {"tokens": self.tokens}
+        return {**tokens, **({"filters": list(self.filters)} if self.filters else {})}
 
     def to_bytes(self) -> bytes:
         """The manifest as it is stored."""
@@ -126,7 +130,7 @@ class Manifest:
             "version": self.version,
             "parent": self.parent,
             "rows": self.rows,
-            **self._tokens_json(),
+            **self._found_json(),
             "settings": self.settings,
             "schema": self.schema.to_json(),
         }
@@ -214,6 +218,7 @@ def _manifest(head: dict[str, Any], chunks: ChunkTable) -> Manifest:
                 chunks=chunks,
                 parent=parent,
                 settings=settings,
+                filters=_names(rest.get("filters", [])),
             )
             if manifest.rows != rest.get("rows") or (len(chunks) and not chunks.rows.all()):
                 raise CorruptData(f"a manifest of {rest.get('rows')} rows lists {manifest.rows}")
@@ -221,6 +226,12 @@ def _manifest(head: dict[str, Any], chunks: ChunkTable) -> Manifest:
                 raise CorruptData(f"a manifest of {rest.get('tokens')} tokens lists others")
             return manifest
     raise CorruptData(f"the manifest's head lacks a field: {sorted(head)[:20]}")
+
+
+def _names(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise CorruptData(f"the names of filters are {value!r:.60}")
+    return tuple(value)
 
 
 def _adds_up(counts: npt.NDArray[np.uint64], total: object) -> bool:

@@ -40,7 +40,8 @@ class Packing:
     rows: to the blob of each row, pages: to each page of columns and tokens, body: to all of it,
     last. blob_page: None if a row's blob is filtered alone, by `rows`; else blobs are, in pages of
     so many bytes, by `pages`. whole_rows: whether all fields of a row are one blob, so that there
-    are no columns. dictionary: for the filters of rows.
+    are no columns. trains: whether the filters of rows gain from a dictionary, which is made from
+    the first chunk's rows. dictionary: that, when it is made.
     """
 
     rows: tuple[MakeFilter, ...] = ()
@@ -48,7 +49,13 @@ class Packing:
     body: tuple[MakeFilter, ...] = ()
     blob_page: int | None = None
     whole_rows: bool = False
+    trains: bool = False
     dictionary: bytes | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is done."""
+        return not (self.rows or self.pages or self.body)
 
 
 PLAIN = Packing()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from xxhash import xxh3_64_intdigest
@@ -17,6 +18,7 @@ from millstream.format.plain import (
     Current,
     Key,
     Memories,
+    Memory,
     Pages,
     Region,
     StoredPages,
@@ -152,15 +154,17 @@ class WholeBody:
         region = Region(0, max(body.raw, 1), Span(_FLAG_BYTES, body.raw))
         self._memory = Current(opening.memories, f"{opening.name} body", _FLAG_BYTES + body.raw)
         self._pages = Pages(region, pages, self._memory, opening.memories)
-        self._parts: PartViews | None = None
+        # As long as the memory is kept, and no longer: they would keep it.
+        self._parts: WeakKeyDictionary[Memory, PartViews] = WeakKeyDictionary()
 
     @property
     def parts(self) -> PartViews:
-        """The parts in memory that others still have too."""
-        if self._parts is None or not self._memory().is_current:
+        """The parts, in memory that others have too."""
+        memory = self._memory()
+        if (parts := self._parts.get(memory)) is None:
             content = self._pages.content(np.zeros(1, np.int64), self._place)
-            self._parts = PartViews(content.data, self._layout, self._opening)
-        return self._parts
+            parts = self._parts[memory] = PartViews(content.data, self._layout, self._opening)
+        return parts
 
     def check(self) -> None:
         """Raises CorruptData unless what is stored is what was written."""

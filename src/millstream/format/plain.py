@@ -8,6 +8,7 @@ page whether it is there, and a lock for each that it is put there once.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ Ints = npt.NDArray[np.int64]
 
 
 class Memory(Protocol):
-    """Bytes, zero at first."""
+    """Bytes, zero at first; can be referred to weakly, and so can what lies in it be kept by."""
 
     @property
     def content(self) -> Octets:
@@ -53,7 +54,10 @@ class Memory(Protocol):
 
 
 class Memories(Protocol):
-    """Memory by the name of a chunk, shared by all who have the same of these."""
+    """Memory by the name of a chunk, shared by all who have the same of these.
+
+    They keep it as long as they like: who needs it later refers to it weakly, and asks again.
+    """
 
     def __call__(self, name: str, size: int) -> Memory:
         """So many bytes. A name stands for one size."""
@@ -83,11 +87,14 @@ class OwnMemory:
 
 
 class OwnMemories:
-    """Memory for one chunk alone, for who reads it once."""
+    """Memory for one view of a chunk, kept as long as that."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, OwnMemory] = {}
 
     def __call__(self, name: str, size: int) -> Memory:
-        """So many bytes, new ones."""
-        return OwnMemory(size)
+        """So many bytes."""
+        return self._held.setdefault(name, OwnMemory(size))
 
     def opened(self, nbytes: int) -> None:
         """Nobody counts."""
@@ -229,14 +236,18 @@ class Pages:
 
 
 class Current:
-    """The memory of a name, asked for again when others get another one by it."""
+    """The memory of a name, asked for again when others get another one by it.
+
+    It is not kept here: a view may be at hand long after its memory was given up.
+    """
 
     def __init__(self, memories: Memories, name: str, size: int) -> None:
         self._memories, self._name, self._size = memories, name, size
-        self._memory: Memory | None = None
+        self._memory: Callable[[], Memory | None] = lambda: None
 
     def __call__(self) -> Memory:
-        memory = self._memory
+        memory = self._memory()
         if memory is None or not memory.is_current:
-            memory = self._memory = self._memories(self._name, self._size)
+            memory = self._memories(self._name, self._size)
+            self._memory = weakref.ref(memory)
         return memory

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from millstream.encryption import Encryption
-from millstream.errors import DatasetNotFound, StateMismatch, UsageError
+from millstream.errors import DatasetNotFound, StateMismatch
 from millstream.format import (
     BUILTIN,
     ChunkTable,
@@ -39,6 +39,8 @@ from millstream.reading.items import items_of
 from millstream.reading.output import Room
 from millstream.reading.private import REQUEST_BYTES
 from millstream.reading.reader import Empty, Rows, Values
+from millstream.reading.selecting import select
+from millstream.reading.sharing import SharedMemories
 from millstream.reading.stats import NOTHING, ReadStats
 from millstream.store import NearStore
 from millstream.tokens import TokensLoader
@@ -80,9 +82,18 @@ MakeKeys = Callable[[], Keys]
 
 
 class Source:
-    """A dataset version, ready to be read; pickles as its place and its version's digest."""
+    """A dataset version, ready to be read; pickles as its place and its version's digest.
 
-    def __init__(self, place: Place, version: int | None, reading: Reading) -> None:
+    memories: where opened chunks go; by default its own, if it needs any.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        version: int | None,
+        reading: Reading,
+        memories: SharedMemories | None = None,
+    ) -> None:
         self.place, self._reading = place, reading
         loaded = load_version(place, version)
         self.manifest: Manifest = loaded.manifest
@@ -90,7 +101,7 @@ class Source:
         self._items = items_of(loaded.manifest, reading.item_loader)
         self.schema = self._items.schema
         codecs = bind(self.schema, builtin(allow_pickle=reading.allow_pickle))
-        self._tree, self._numbers = _select(self.schema.tree, self.schema.fields, reading.fields)
+        self._tree, self._numbers = select(self.schema.tree, self.schema.fields, reading.fields)
         decoders = make_decoders(self.schema.fields, codecs, reading.decode)
         self._decoders = [decoders[number] for number in self._numbers]
         self._of_one = [decoder.of_one() for decoder in self._decoders]
@@ -100,21 +111,21 @@ class Source:
             for field, codec in zip(self.schema.fields, codecs, strict=True)
         ]
         table = self.manifest.chunks
-        undoing = Undoing(known={**BUILTIN, **known_ciphers(reading.encryption)})
         self.next_up: Following | None = None  # what goes ahead of an epoch that is still to come
         self._cached: CachedChunks | None = None
         # Leases and parts of chunks are for one thread at a time; what is mapped is for all.
         self._lock: AbstractContextManager[Any] = nullcontext()
+        if memories is None and self.manifest.filters:
+            memories = SharedMemories()
+        self._memories = memories
+        known = {**BUILTIN, **known_ciphers(reading.encryption)}
+        undoing = Undoing(known=known, memories=memories)
         if isinstance(place, FetchedStore):
             widths = [dtypes[number] for number in self._numbers]
             self._in_parts = _in_parts(table, _row_bytes(self.fields, widths))
+            cache, verify = place.cache(), reading.verify
             self._cached = CachedChunks(
-                place,
-                table,
-                place.cache(),
-                verify=reading.verify,
-                undoing=undoing,
-                in_parts=self._in_parts,
+                place, table, cache, verify=verify, undoing=undoing, in_parts=self._in_parts
             )
             self._lock = threading.Lock()
             here_and_there = self._cached.random_access
@@ -125,7 +136,8 @@ class Source:
             self._reader = self._picker = self._items.reader(mapped, mapped, dtypes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.place, self.manifest.version, self._reading, self.digest)
+        version = self.manifest.version
+        return _reopen, (self.place, version, self._reading, self.digest, self._memories)
 
     def again(self) -> Source:
         """The same version, for another stream: what goes ahead of the one is not the other's."""
@@ -185,8 +197,11 @@ class Source:
 
     @property
     def stats(self) -> ReadStats:
-        """What this process has read of a dataset that is far away, whole chunks not counted."""
-        return NOTHING if self._cached is None else self._cached.stats
+        """What this process has read, whole chunks not counted; NOTHING if that costs nothing."""
+        found = NOTHING if self._cached is None else self._cached.stats
+        if self._memories is None:
+            return found
+        return found + ReadStats(opened_bytes=self._memories.opened_bytes)
 
     @property
     def _waited(self) -> float:
@@ -304,9 +319,11 @@ def _in_parts(table: ChunkTable, row_bytes: int | None) -> npt.NDArray[np.bool_]
     return cost < table.sizes.astype(np.int64)
 
 
-def _reopen(place: Place, version: int, reading: Reading, digest: str) -> Source:
+def _reopen(
+    place: Place, version: int, reading: Reading, digest: str, memories: SharedMemories | None
+) -> Source:
     try:
-        source = Source(place, version, reading)
+        source = Source(place, version, reading, memories)
     except DatasetNotFound as error:
         raise DatasetNotFound(f"{error}; it was there when this dataset was opened") from None
     if source.digest != digest:
@@ -315,40 +332,3 @@ def _reopen(place: Place, version: int, reading: Reading, digest: str) -> Source
             f"was {digest[:16]}, now {source.digest[:16]}"
         )
     return source
-
-
-def _select(
-    tree: Tree, fields: Sequence[Field], wanted: Sequence[str] | None
-) -> tuple[Tree, list[int]]:
-    """The tree without unwanted leaves, and the numbers of the fields that are left."""
-    if wanted is None:
-        return tree, list(range(len(fields)))
-    names = [field.name for field in fields]
-
-    def is_under(name: str, asked: str) -> bool:
-        return name == asked or name.startswith(f"{asked}.")
-
-    for asked in wanted:
-        if not any(is_under(name, asked) for name in names):
-            raise UsageError(f"there is no field {asked!r}; the fields are {names}")
-    keep = [any(is_under(name, asked) for asked in wanted) for name in names]
-    pruned = _pruned(tree, iter(keep))
-    return pruned or tree, [number for number, kept in enumerate(keep) if kept]
-
-
-def _pruned(tree: Tree, keep: Iterator[bool]) -> Tree | None:
-    if tree.container == "leaf":
-        return tree if next(keep) else None
-    kept = [
-        (key, _pruned(child, keep)) for key, child in zip(tree.keys, tree.children, strict=True)
-    ]
-    left = [(key, child) for key, child in kept if child is not None]
-    if not left:
-        return None
-    named = tree.container in ("dict", "namedtuple")
-    return Tree(
-        container=tree.container,
-        keys=tuple(key for key, _ in left) if named else tuple(range(len(left))),
-        children=tuple(child for _, child in left),
-        name=tree.name,
-    )

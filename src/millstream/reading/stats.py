@@ -22,7 +22,7 @@ class ReadStats:
 
     fetched: whole chunks, and their bytes, from the store. opened: chunks out of the cache. ranged:
     requests for parts of chunks, and the bytes of these. replaced: copies in the cache that had
-    gone bad.
+    gone bad. opened_bytes: what came out of compression or encryption, near or far.
     """
 
     fetched_chunks: int = 0
@@ -31,6 +31,7 @@ class ReadStats:
     ranged_requests: int = 0
     ranged_bytes: int = 0
     replaced_chunks: int = 0
+    opened_bytes: int = 0
 
     def __add__(self, other: ReadStats) -> Self:
         return self._with(other, add)

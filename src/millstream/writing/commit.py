@@ -51,13 +51,17 @@ def build_manifest(
         tokens=np.array(tokens, np.uint64) if tokens else None,
     )
     return Manifest(
-        version=1, schema=Schema(tree=schema.tree, fields=fields), chunks=table, settings=settings
+        version=1,
+        schema=Schema(tree=schema.tree, fields=fields),
+        chunks=table,
+        settings=settings,
+        filters=tuple(sorted({name for chunk in chunks for name in chunk.filters})),
     )
 
 
 def shaping(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those settings of a job that shaped its chunks: the ones that a manifest keeps."""
-    kept = ("chunk_bytes", "chunk_size", "item_loader", "encryption")
+    kept = ("chunk_bytes", "chunk_size", "item_loader", "compression", "encryption")
     return {key: settings[key] for key in kept if key in settings}
 
 
@@ -129,19 +133,26 @@ def find_chunks(version: Manifest, made: Manifest, mode: Mode | None) -> int | N
 
 def follow(store: WritableStore, parent: Version, made: Manifest, mode: Mode) -> Manifest:
     """The next version; raises SampleError if rows would be appended that are of other types."""
-    schema, chunks = made.schema, made.chunks
+    schema, chunks, filters = made.schema, made.chunks, made.filters
     if mode == "append":
         if error := unlike(store, parent, schema, has_tokens=made.tokens is not None):
             raise error
         schema = common_schema([parent.manifest.schema, schema])
         chunks = ChunkTable.joined([parent.manifest.chunks, chunks])
+        filters = all_filters([parent.manifest, made])
     return Manifest(
         version=parent.manifest.version + 1,
         parent=parent.digest,
         schema=schema,
         chunks=chunks,
         settings={**made.settings, "mode": mode},
+        filters=filters,
     )
+
+
+def all_filters(manifests: Sequence[Manifest]) -> tuple[str, ...]:
+    """The names of the filters that any of the chunks of these were written with."""
+    return tuple(sorted({name for manifest in manifests for name in manifest.filters}))
 
 
 def unlike(

@@ -14,14 +14,16 @@ from typing import Any, Protocol
 from millstream.encryption import Cipher
 from millstream.errors import MillstreamError, SampleError, WorkerDied
 from millstream.execution import Executor, Outcome
-from millstream.format import Identity, Schema, schema_error
+from millstream.format import PLAIN, Identity, Schema, schema_error
 from millstream.writing.cuts import Cutter, Limits, Piece
+from millstream.writing.dictionary import NO_DICTIONARY, DictionaryTurn
 from millstream.writing.folder import JobFolder
 from millstream.writing.placed import ChunkRecord, Placed
 from millstream.writing.segment import Segment, Skipped, has_segment, read_segment
 from millstream.writing.tasks import Task, tasks
 from millstream.writing.urls import short
-from millstream.writing.work import AssembleTask, EncodeTask, Work
+from millstream.writing.work import AssembleTask, EncodeTask, TrainTask, Work
+from millstream.writing.work import Piece as PlacedPiece
 
 # A task whose worker dies is given to another worker; a task that kills three is at fault.
 MAX_DEATHS = 3
@@ -58,7 +60,14 @@ class _Cut:
     skipped: tuple[Skipped, ...]
 
 
-Unit = Task | _Cut
+@dataclass(frozen=True, slots=True)
+class _Train:
+    """The dictionary, to be made of these rows."""
+
+    pieces: tuple[Piece[_Ref], ...]
+
+
+Unit = Task | _Cut | _Train
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +91,7 @@ class JobRun:
         progress: Progress,
         unlike: Unlike = lambda schema: None,
         weights: Sequence[float] | None = None,
+        dictionary: DictionaryTurn | None = None,
         cipher: Cipher | None = None,
     ) -> None:
         """cipher: of segments, if they are encrypted."""
@@ -100,6 +110,7 @@ class JobRun:
         self._deaths: Counter[Unit] = Counter()
         self._failed: _Failed | None = None
         self._units = 0
+        self._dictionary = dictionary or DictionaryTurn(PLAIN, NO_DICTIONARY)
         self._recorded = folder.placed()
         self._placed: dict[int, Placed] = {}
         self._firm = 0  # chunks before this one, and all segments they came from, are done with
@@ -162,32 +173,44 @@ class JobRun:
         # Tasks are handed out in order, so the one that is waited for is running, or is next.
         may_wait = self._waiting <= self._waiting_bytes
         # Looking for a task takes over segments, which may complete chunks.
-        if not self._queue and may_wait and (task := next(self._todo, None)) is not None:
+        if not self._has_ready and may_wait and (task := next(self._todo, None)) is not None:
             return task
-        return self._queue.popleft() if self._queue else None
+        return self._queue.popleft() if self._has_ready else None
 
-    def _message(self, unit: Unit) -> EncodeTask | AssembleTask:
+    @property
+    def _has_ready(self) -> bool:
+        """Whether the next unit of the queue may begin: chunks may have to wait."""
+        held = self._dictionary.holds_chunks
+        return bool(self._queue) and not (held and isinstance(self._queue[0], _Cut))
+
+    def _message(self, unit: Unit) -> EncodeTask | AssembleTask | TrainTask:
         if isinstance(unit, Task):
             return EncodeTask(
                 segment=self._scratch.segment(unit.number),
                 start=unit.start,
                 inputs=self._inputs[unit.start : unit.stop],
             )
+        if isinstance(unit, _Train):
+            return TrainTask(pieces=self._places(unit.pieces))
         return AssembleTask(
             identity=Identity(job=self._digest, sequence=unit.sequence),
-            pieces=tuple(
-                (self._scratch.segment(piece.ref.task), piece.ref.part, piece.start, piece.stop)
-                for piece in unit.pieces
-            ),
+            pieces=self._places(unit.pieces),
             start=unit.start,
             stop=unit.stop,
             skipped=unit.skipped,
+            dictionary=self._dictionary.content,
         )
 
-    def _take(self, outcome: Outcome[Placed | None]) -> None:
+    def _places(self, pieces: Iterable[Piece[_Ref]]) -> tuple[PlacedPiece, ...]:
+        return tuple(
+            (self._scratch.segment(piece.ref.task), piece.ref.part, piece.start, piece.stop)
+            for piece in pieces
+        )
+
+    def _take(self, outcome: Outcome[Placed | bytes | None]) -> None:
         unit = self._running.pop(outcome.tag)
         try:
-            placed = outcome.result()
+            made = outcome.result()
         except WorkerDied as error:
             self._deaths[unit] += 1
             if self._deaths[unit] < MAX_DEATHS:
@@ -199,7 +222,7 @@ class JobRun:
         except MillstreamError as error:
             self._fail(unit, error)
         else:
-            self._done(unit, placed)
+            self._done(unit, made)
 
     def _fail(self, unit: Unit, error: MillstreamError) -> None:
         if not isinstance(unit, Task):
@@ -207,11 +230,13 @@ class JobRun:
         if self._failed is None or unit.number < self._failed.task:
             self._failed = _Failed(unit.number, error)
 
-    def _done(self, unit: Unit, placed: Placed | None) -> None:
+    def _done(self, unit: Unit, made: Placed | bytes | None) -> None:
         if isinstance(unit, Task):
             self._finish(unit)
-        elif placed is not None:
-            self._place(unit.sequence, placed)
+        elif isinstance(unit, _Cut) and isinstance(made, Placed):
+            self._place(unit.sequence, made)
+        elif not isinstance(made, Placed):
+            self._dictionary.made(made)
 
     def _finish(self, task: Task) -> None:
         """Takes a task's segment, and gives the cutter all that is now in unbroken order."""
@@ -263,6 +288,8 @@ class JobRun:
         if recorded and (recorded.start, recorded.stop) == (cut.start, cut.stop):
             self._place(cut.sequence, recorded)
         else:
+            if self._dictionary.begins(self._schema):
+                self._queue.append(_Train(cut.pieces))
             self._queue.append(cut)
 
     def _place(self, sequence: int, placed: Placed) -> None:
@@ -285,4 +312,6 @@ def _before(task: int, units: Iterable[Unit]) -> list[Task]:
 def _describe(unit: Unit) -> str:
     if isinstance(unit, Task):
         return f"inputs {unit.start} to {unit.stop - 1}"
+    if isinstance(unit, _Train):
+        return "the dictionary of the compression"
     return f"chunk {unit.sequence}"

@@ -10,7 +10,7 @@ from millstream.errors import CorruptData, SampleError, UsageError
 from millstream.format import ChunkTable, Manifest, common_schema, schema_difference
 from millstream.store import Store, open_store, service_of
 from millstream.versions import Version, load_version
-from millstream.writing.commit import shaping, unlike
+from millstream.writing.commit import all_filters, shaping, unlike
 from millstream.writing.copying import Copy, copy_chunks, make_copier
 from millstream.writing.finish import VersionJob, finished
 from millstream.writing.folder import JobFolder
@@ -169,6 +169,7 @@ def _merge(
         version=1,
         schema=common_schema([source.manifest.schema for source in sources]),
         chunks=ChunkTable.joined([source.manifest.chunks for source in sources]),
+        filters=all_filters([source.manifest for source in sources]),
         settings=shaping(key.settings),
     )
     job = VersionJob.begin(store, key, 0)

@@ -10,13 +10,15 @@ from typing import Any, Literal
 
 from millstream.encryption import Encryption
 from millstream.errors import SampleError, UsageError
-from millstream.format import MAX_ROWS, PLAIN, Schema
+from millstream.format import MAX_ROWS, Packing, Schema
 from millstream.store import Store, open_store, service_of
 from millstream.tokens import TokensLoader
 from millstream.units import parse_size
 from millstream.versions import Version, load_version
 from millstream.writing.commit import build_manifest, mixed, shaping, unlike
+from millstream.writing.compression import parse_compression
 from millstream.writing.cuts import MAX_TOKENS, Limits
+from millstream.writing.dictionary import DictionaryTurn, known_dictionary
 from millstream.writing.fetch import InputFetcher
 from millstream.writing.finish import VersionJob, finished
 from millstream.writing.folder import JobFolder
@@ -40,6 +42,7 @@ from millstream.writing.sealing import (
     check_opens,
     check_writing,
     job_sealing,
+    packing_of,
     setting_of,
 )
 from millstream.writing.segment import Skipped
@@ -60,6 +63,7 @@ def optimize(
     chunk_bytes: int | str | None = None,
     chunk_size: int | None = None,
     item_loader: TokensLoader | None = None,
+    compression: str | None = None,
     mode: Mode | None = None,
     num_workers: int | None = None,
     weights: Sequence[float] | None = None,
@@ -118,6 +122,11 @@ def optimize(
         item_loader: `TokensLoader()` if each sample is the tokens of a document, a 1-D array or
             tensor of integers. Documents are laid end to end, to be read in blocks of any size;
             one lies in one chunk, unless it is longer than a chunk may be.
+        compression: "zstd", or "zstd:9" with another level than 3, up to 22. Rows are compressed
+            alone, so that one is read without others, and columns of numbers in pages; with
+            "zstd/frame" or "zstd/chunk" several rows, or all of a chunk, at once. What gets no
+            smaller, as image files, is stored as it is. chunk_bytes counts bytes before it. See
+            docs/compression.md.
         mode: What becomes of a dataset that is there: "append" makes a version with its rows
             and then the new ones, which must have the same structure and types; "overwrite" one
             with the new rows alone. Who reads the old version goes on, and nothing is deleted;
@@ -179,7 +188,8 @@ def optimize(
     )
     _check(num_workers, on_error, mode, item_loader, batched)
     is_tokens = item_loader is not None
-    check_writing(encryption, has_tokens=is_tokens)
+    packed = parse_compression(compression)
+    check_writing(encryption, packed, has_tokens=is_tokens)
     limits = _limits(chunk_bytes, chunk_size, has_tokens=is_tokens)
     store = open_store(output_dir, storage_options if service_of(output_dir) else None)
     # Before any work: what can only be read says so here.
@@ -191,6 +201,7 @@ def optimize(
         "allow_pickle": allow_pickle,
         **({} if mode is None else {"mode": mode}),
         **({"item_loader": "tokens"} if is_tokens else {}),
+        **({} if packed is None else {"compression": str(packed)}),
         "batched": batched,
         **setting_of(encryption),
         **prepared.settings(),
@@ -202,6 +213,7 @@ def optimize(
         take_over=take_over,
         key=job_key(prepared.fn, prepared.inputs, settings),
         limits=limits,
+        packing=packing_of(packed, encryption),
         workers=count_workers(num_workers),
         encryption=encryption,
         verbose=verbose,
@@ -219,6 +231,7 @@ class _Job:
     take_over: bool
     key: JobKey
     limits: Limits
+    packing: Packing
     workers: int
     encryption: Encryption | None
     verbose: bool | None
@@ -270,9 +283,12 @@ class _Job:
             tokens=self.limits if self._has_tokens else None,
             batched=self.key.settings["batched"],
             room=Room(),
-            packing=sealing.packing(PLAIN) if sealing else PLAIN,
+            packing=self.packing if sealing is None else sealing.packing(self.packing),
             sealing=sealing,
         )
+        # In a chunk that is encrypted it cannot be seen, and there it need not be the same.
+        seen = folder.placed() if sealing is None else {}
+        known = known_dictionary(self.store, self.packing, seen)
         digest = self.key.digest()
         with ProgressBar(len(self.prepared.inputs), show=self.verbose) as bar:
             run = JobRun(
@@ -284,6 +300,7 @@ class _Job:
                 progress=bar,
                 unlike=partial(self._unlike, old),
                 cipher=None if sealing is None else sealing.segments,
+                dictionary=DictionaryTurn(self.packing, known),
             )
             schema, chunks = run.run(executor_of(self.workers), work)
         return schema, chunks, run.skipped()

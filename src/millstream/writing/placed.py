@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from millstream.format import Shape
+from millstream.format import Layout, Shape
 from millstream.format.keys import CHUNKS
 from millstream.store import Store
 from millstream.writing.segment import Skipped
@@ -17,7 +17,7 @@ from millstream.writing.segment import Skipped
 class ChunkRecord:
     """A chunk that is in its place. shapes: by field number, what all its rows share.
 
-    tokens: how many it holds, if it has a token field.
+    tokens: how many it holds, if it has a token field. filters: the names of those in it.
     """
 
     digest: str
@@ -26,6 +26,21 @@ class ChunkRecord:
     lead: int
     shapes: tuple[Shape | None, ...]
     tokens: int | None = None
+    filters: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(layout: Layout, digest: str, size: int) -> ChunkRecord:
+        """From what a chunk's header says, and what it does not."""
+        shapes = {column.field: column.shape for column in layout.columns}
+        return ChunkRecord(
+            digest=digest,
+            size=size,
+            rows=layout.rows,
+            lead=layout.lead(),
+            shapes=tuple(map(shapes.get, range(len(layout.schema.fields)))),
+            tokens=layout.count_tokens(),
+            filters=tuple(sorted({str(spec["name"]) for spec in layout.filters})),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +78,10 @@ def read_placed(content: bytes) -> Placed | None:
         return None
     chunk = value["chunk"]
     shapes = tuple(None if shape is None else tuple(shape) for shape in chunk.pop("shapes"))
+    filters = tuple(chunk.pop("filters"))
     start, stop = tuple(value["start"]), tuple(value["stop"])
     skipped = tuple(Skipped(**some) for some in value["skipped"])
-    record = ChunkRecord(**chunk, shapes=shapes)
+    record = ChunkRecord(**chunk, shapes=shapes, filters=filters)
     return Placed(chunk=record, start=start, stop=stop, skipped=skipped)
 
 

@@ -186,16 +186,7 @@ def rebuild(job: FoundJob, settings: Mapping[str, Any] | None) -> Manifest:
 
 
 def _record(chunk: FoundChunk) -> ChunkRecord:
-    layout = chunk.header.layout
-    shapes = {column.field: column.shape for column in layout.columns}
-    return ChunkRecord(
-        digest=chunk.digest,
-        size=chunk.header.size,
-        rows=layout.rows,
-        lead=layout.lead(),
-        shapes=tuple(map(shapes.get, range(len(layout.schema.fields)))),
-        tokens=layout.count_tokens(),
-    )
+    return ChunkRecord.of(chunk.header.layout, chunk.digest, chunk.header.size)
 
 
 def _some(numbers: Sequence[int]) -> str:

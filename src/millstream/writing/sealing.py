@@ -16,11 +16,12 @@ from typing import Any
 from millstream.encryption import Encryption, Level, Sealing, check_encryption
 from millstream.encryption.library import KEY_BYTES, Aes, require_library
 from millstream.errors import CannotDecrypt, UsageError
-from millstream.format import Packing
+from millstream.format import PLAIN, Packing
 from millstream.format.ciphers import MakeCipher, cipher_spec, needs_key
 from millstream.format.keys import chunk_key
 from millstream.store import ReadableStore
 from millstream.versions import Version
+from millstream.writing.compression import Compression
 from millstream.writing.inventory import chunk_header
 
 _PLACE = b"key of segments"
@@ -47,7 +48,19 @@ class JobSealing:
         return Packing(rows=(*packing.rows, cipher), whole_rows=True)
 
 
-def check_writing(encryption: Encryption | None, *, has_tokens: bool) -> None:
+def packing_of(compression: Compression | None, encryption: Encryption | None) -> Packing:
+    """What is done to a chunk before it is encrypted."""
+    if compression is None:
+        return PLAIN
+    if encryption is not None and encryption.level == "sample":
+        # A dictionary is made of rows, and would lie beside them for all to read.
+        return Packing(rows=(compression.zstd,))
+    return compression.packing()
+
+
+def check_writing(
+    encryption: Encryption | None, compression: Compression | None, *, has_tokens: bool
+) -> None:
     """Raises UsageError for what is no encryption of such samples, UnsupportedError without the
     library that a job needs for any."""
     check_encryption(encryption)
@@ -58,6 +71,11 @@ def check_writing(encryption: Encryption | None, *, has_tokens: bool) -> None:
         raise UsageError(
             'a dataset of tokens is encrypted by chunk: pass an encryption with level="chunk", '
             "since blocks are read across documents"
+        )
+    if compression is not None and compression.by != "row" and encryption.level == "sample":
+        raise UsageError(
+            f"rows that are encrypted each by itself cannot be compressed by {compression.by}: "
+            'pass compression="zstd", or an encryption with level="chunk"'
         )
 
 

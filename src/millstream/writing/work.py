@@ -5,13 +5,21 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from millstream.encryption.library import Aes
 from millstream.errors import FunctionError, MillstreamError, SampleError
-from millstream.format import PLAIN, Identity, Packing, Part, assemble, builtin
+from millstream.format import (
+    PLAIN,
+    Identity,
+    Packing,
+    Part,
+    assemble,
+    builtin,
+    train_dictionary,
+)
 from millstream.writing.cuts import Limits
 from millstream.writing.fetch import InputFetcher, NotFetched
 from millstream.writing.gather import Room, gather
@@ -21,6 +29,9 @@ from millstream.writing.sealing import JobSealing
 from millstream.writing.segment import SegmentWriter, Skipped, read_segment
 from millstream.writing.token_rows import TokenRows
 from millstream.writing.urls import short
+
+# Some rows of a segment: its file, the part, the first row of it and the one after the last.
+Piece = tuple[Path, int, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +47,22 @@ class EncodeTask:
 class AssembleTask:
     """Build a chunk from pieces of segments: (segment, part, start, stop).
 
-    start, stop, skipped: as in `Placed`.
+    start, stop, skipped: as in `Placed`. dictionary: for compression, if there is one.
     """
 
     identity: Identity
-    pieces: tuple[tuple[Path, int, int, int], ...]
+    pieces: tuple[Piece, ...]
     start: tuple[int, int]
     stop: tuple[int, int]
     skipped: tuple[Skipped, ...]
+    dictionary: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainTask:
+    """Make the dictionary of a job from rows: pieces as in AssembleTask."""
+
+    pieces: tuple[Piece, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +85,11 @@ class Work:
     packing: Packing = PLAIN
     sealing: JobSealing | None = None
 
-    def __call__(self, task: EncodeTask | AssembleTask) -> Placed | None:
+    def __call__(self, task: EncodeTask | AssembleTask | TrainTask) -> Placed | bytes | None:
         if isinstance(task, AssembleTask):
             return self._assemble(task)
+        if isinstance(task, TrainTask):
+            return self._train(task)
         self._encode(task)
         return None
 
@@ -97,18 +118,21 @@ class Work:
             return TokenRows(self.tokens, writer)
         return SampleRows(builtin(allow_pickle=self.allow_pickle), writer, batched=self.batched)
 
+    def _gathered(self, pieces: Sequence[Piece]) -> list[Part]:
+        wanted: dict[Path, set[int]] = {}
+        for path, part, _, _ in pieces:
+            wanted.setdefault(path, set()).add(part)
+        segments = {path: read_segment(path, self._cipher, some) for path, some in wanted.items()}
+        parts = [segments[path].parts[part].slice(a, b) for path, part, a, b in pieces]
+        return gather(parts, self.room, None if self.sealing else self.temporary)
+
+    def _train(self, task: TrainTask) -> bytes | None:
+        return train_dictionary(self._gathered(task.pieces), self.packing)
+
     def _assemble(self, task: AssembleTask) -> Placed:
-        parts = gather(self._parts(task), self.room, None if self.sealing else self.temporary)
-        chunk = assemble(parts, task.identity, self.packing)
-        shapes = {column.field: column.shape for column in chunk.layout.columns}
-        record = ChunkRecord(
-            digest=chunk.digest().hex(),
-            size=chunk.size,
-            rows=chunk.layout.rows,
-            lead=chunk.layout.lead(),
-            shapes=tuple(map(shapes.get, range(len(chunk.layout.schema.fields)))),
-            tokens=chunk.layout.count_tokens(),
-        )
+        packing = replace(self.packing, dictionary=task.dictionary)
+        chunk = assemble(self._gathered(task.pieces), task.identity, packing)
+        record = ChunkRecord.of(chunk.layout, chunk.digest().hex(), chunk.size)
         placed = Placed(chunk=record, start=task.start, stop=task.stop, skipped=task.skipped)
         # The record comes first, and counts once the chunk is there: a kill between the two would
         # leave a chunk that nothing names, which is not the one made next if it is encrypted.
@@ -116,13 +140,6 @@ class Work:
         # Here, where workers wait for the disk or the network side by side.
         self.chunks.put(record.digest, chunk.pieces)
         return placed
-
-    def _parts(self, task: AssembleTask) -> list[Part]:
-        wanted: dict[Path, set[int]] = {}
-        for path, part, _, _ in task.pieces:
-            wanted.setdefault(path, set()).add(part)
-        segments = {path: read_segment(path, self._cipher, some) for path, some in wanted.items()}
-        return [segments[path].parts[part].slice(a, b) for path, part, a, b in task.pieces]
 
     @property
     def _cipher(self) -> Aes | None:
