@@ -10,16 +10,16 @@ from typing import Any, Literal
 
 from millstream.encryption import Encryption
 from millstream.errors import SampleError, UsageError
-from millstream.format import MAX_ROWS, Packing, Schema
+from millstream.format import MAX_ROWS, Schema
 from millstream.store import Store, open_store, service_of
 from millstream.tokens import TokensLoader
 from millstream.units import parse_size
 from millstream.versions import Version, load_version
 from millstream.writing.commit import build_manifest, mixed, shaping, unlike
-from millstream.writing.compression import parse_compression
 from millstream.writing.cuts import MAX_TOKENS, Limits
 from millstream.writing.dictionary import DictionaryTurn, known_dictionary
 from millstream.writing.fetch import InputFetcher
+from millstream.writing.filtering import Filtering
 from millstream.writing.finish import VersionJob, finished
 from millstream.writing.folder import JobFolder
 from millstream.writing.gather import Room
@@ -37,14 +37,6 @@ from millstream.writing.knobs import (
 from millstream.writing.placed import ChunkRecord
 from millstream.writing.progress import ProgressBar
 from millstream.writing.report import Report, told
-from millstream.writing.sealing import (
-    begin_sealing,
-    check_opens,
-    check_writing,
-    job_sealing,
-    packing_of,
-    setting_of,
-)
 from millstream.writing.segment import Skipped
 from millstream.writing.urls import options_for
 from millstream.writing.work import Work
@@ -188,8 +180,7 @@ def optimize(
     )
     _check(num_workers, on_error, mode, item_loader, batched)
     is_tokens = item_loader is not None
-    packed = parse_compression(compression)
-    check_writing(encryption, packed, has_tokens=is_tokens)
+    filtering = Filtering.asked(compression, encryption, has_tokens=is_tokens)
     limits = _limits(chunk_bytes, chunk_size, has_tokens=is_tokens)
     store = open_store(output_dir, storage_options if service_of(output_dir) else None)
     # Before any work: what can only be read says so here.
@@ -201,9 +192,8 @@ def optimize(
         "allow_pickle": allow_pickle,
         **({} if mode is None else {"mode": mode}),
         **({"item_loader": "tokens"} if is_tokens else {}),
-        **({} if packed is None else {"compression": str(packed)}),
         "batched": batched,
-        **setting_of(encryption),
+        **filtering.settings(),
         **prepared.settings(),
     }
     job = _Job(
@@ -213,9 +203,8 @@ def optimize(
         take_over=take_over,
         key=job_key(prepared.fn, prepared.inputs, settings),
         limits=limits,
-        packing=packing_of(packed, encryption),
+        filtering=filtering,
         workers=count_workers(num_workers),
-        encryption=encryption,
         verbose=verbose,
     )
     return told(job.finished() or job.run(), verbose)
@@ -231,16 +220,15 @@ class _Job:
     take_over: bool
     key: JobKey
     limits: Limits
-    packing: Packing
+    filtering: Filtering
     workers: int
-    encryption: Encryption | None
     verbose: bool | None
 
     def finished(self) -> Report | None:
         """The report of an earlier run that finished it, with the same key."""
         report = finished(self.store, self.key)
-        if report is not None and self.encryption is not None:
-            check_opens(self.store, load_version(self.store), self.encryption)
+        if report is not None:
+            self.filtering.check_version(self.store, load_version(self.store))
         return report
 
     def run(self) -> Report:
@@ -250,8 +238,8 @@ class _Job:
         if old := job.appends_to:
             if error := mixed(self.store, old, has_tokens=self._has_tokens):
                 raise error
-            check_opens(self.store, old, self.encryption)
-        with job.open(take_over=self.take_over, notes=self._notes) as folder:
+            self.filtering.check_version(self.store, old)
+        with job.open(take_over=self.take_over, notes=self.filtering.notes) as folder:
             schema, chunks, skipped = self._work(folder, job.appends_to)
             if schema is None:
                 folder.remove()
@@ -263,16 +251,11 @@ class _Job:
             made = build_manifest(schema, chunks, shaping(self.key.settings))
             return job.finish(folder, made, skipped)
 
-    def _notes(self) -> dict[str, Any]:
-        return {} if self.encryption is None else {"encryption": begin_sealing(self.encryption)}
-
     def _work(
         self, folder: JobFolder, old: Version | None
     ) -> tuple[Schema | None, list[ChunkRecord], tuple[Skipped, ...]]:
         """Does what is missing: the schema (None without rows), the chunks, what was skipped."""
-        sealing = None
-        if self.encryption is not None:
-            sealing = job_sealing(self.encryption, folder.notes["encryption"])
+        packing, sealing = self.filtering.packing, self.filtering.sealing(folder.notes)
         work = Work(
             fn=self.prepared.fn,
             chunks=folder.chunks,
@@ -283,12 +266,12 @@ class _Job:
             tokens=self.limits if self._has_tokens else None,
             batched=self.key.settings["batched"],
             room=Room(),
-            packing=self.packing if sealing is None else sealing.packing(self.packing),
+            packing=packing if sealing is None else sealing.packing(packing),
             sealing=sealing,
         )
         # In a chunk that is encrypted it cannot be seen, and there it need not be the same.
         seen = folder.placed() if sealing is None else {}
-        known = known_dictionary(self.store, self.packing, seen)
+        known = known_dictionary(self.store, packing, seen)
         digest = self.key.digest()
         with ProgressBar(len(self.prepared.inputs), show=self.verbose) as bar:
             run = JobRun(
@@ -300,7 +283,7 @@ class _Job:
                 progress=bar,
                 unlike=partial(self._unlike, old),
                 cipher=None if sealing is None else sealing.segments,
-                dictionary=DictionaryTurn(self.packing, known),
+                dictionary=DictionaryTurn(packing, known),
             )
             schema, chunks = run.run(executor_of(self.workers), work)
         return schema, chunks, run.skipped()
