@@ -11,6 +11,7 @@ from millstream.cli.show import dtype_text, note, pairs, plural, print_json, rea
 from millstream.errors import CorruptData
 from millstream.format import Field, Header, Manifest, Tombstone
 from millstream.format.keys import chunk_key
+from millstream.format.stored import Stored, stored
 from millstream.reading.sizes import MeanSize, known_sizes, mean_sizes
 from millstream.store import LocalStore, NearStore, Store, near
 from millstream.units import size_text
@@ -69,11 +70,14 @@ class _Described:
         return None if self.header is None else self.header.identity.job.hex()
 
     @property
+    def stored(self) -> Stored | None:
+        """How the first chunk is stored."""
+        return None if self.header is None else stored(self.header.layout)
+
+    @property
     def filters(self) -> tuple[str, str]:
-        """Compression and encryption, as the first chunk has them."""
-        if self.header is None:
-            return "unknown", "unknown"
-        names = [str(spec["name"]) for spec in self.header.layout.filters]
+        """Compression and encryption, as any chunk has them."""
+        names = self.manifest.filters
         packed = [name for name in names if name == "zstd"]
         return ", ".join(packed) or "none", ", ".join(n for n in names if n not in packed) or "none"
 
@@ -128,14 +132,13 @@ def _page(found: _Described) -> list[str]:
         for name, value in manifest.settings.items()
         if value is not None and name != "mode"
     ]
-    compression, encryption = found.filters
     facts = [
         ("dataset", found.place),
         ("version", _version_line(found)),
         ("rows", f"{manifest.rows:,}"),
         ("tokens", "" if manifest.tokens is None else f"{manifest.tokens:,}"),
         ("size", _size_line(manifest)),
-        ("stored", f"compression {compression}, encryption {encryption}"),
+        ("stored", _stored_line(found)),
         ("settings", ", ".join(settings)),
         ("job", found.job or ""),
         ("written", _written(found.run)),
@@ -156,6 +159,20 @@ def _size_line(manifest: Manifest) -> str:
         return text
     each, a_row = (size_text(manifest.nbytes / count) for count in (chunks, manifest.rows))
     return f"{text}, on average {each} a chunk, {a_row} a row"
+
+
+def _stored_line(found: _Described) -> str:
+    compression, encryption = found.filters
+    text = f"compression {compression}, encryption {encryption}"
+    how = found.stored
+    if how is None or how.level is None:
+        return text
+    text = f"compression {compression}, level {how.level}, by {how.by}"
+    text += f", with a dictionary of {size_text(how.dictionary)}" if how.dictionary else ""
+    text += f"; {how.ratio:.1f} times smaller in the first chunk" if how.ratio else ""
+    if not how.has_cheap_access:
+        text += f"; no cheap random access: a row needs its whole {how.by}"
+    return f"{text}; encryption {encryption}"
 
 
 def _written(run: RunRecord | None) -> str:
@@ -225,11 +242,21 @@ def _document(found: _Described) -> dict[str, object]:
         "fields": [_field_json(f, s) for f, s in zip(fields, found.sizes, strict=True)],
         "compression": compression,
         "encryption": encryption,
+        "stored": _stored_json(found.stored),
         "settings": manifest.settings,
         "job": found.job,
         "run": run and {"finished": run.finished, "host": run.host, "libraries": run.libraries},
         "history": [_past_json(number, past) for number, past in found.past],
     }
+
+
+def _stored_json(how: Stored | None) -> dict[str, object] | None:
+    """How the first chunk is compressed; None if it is not."""
+    if how is None or how.level is None:
+        return None
+    ratio = how.ratio and round(how.ratio, 2)
+    access = {"cheap_random_access": how.has_cheap_access}
+    return {"level": how.level, "by": how.by, "ratio": ratio, **access}
 
 
 def _field_json(field: Field, size: MeanSize | None) -> dict[str, object]:

@@ -19,6 +19,8 @@ from millstream.format.schema import Schema
 PACKED_KINDS = {"jpeg", "png"}
 # Of other fields some rows decide.
 SAMPLE_ROWS, SAMPLE_BYTES = 64, 1 << 20
+# Longer values are judged each alone: that files of a kind begin alike saves nothing in each.
+LONG_BYTES = 4_096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,18 +45,19 @@ class Group:
         return [self.data[a:b] for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
 
 
-def divided(group: Group, schema: Schema, shrinks: Callable[[bytes], bool]) -> list[Group]:
+def divided(
+    group: Group, schema: Schema, shrinks: Callable[[Sequence[bytes]], bool]
+) -> list[Group]:
     """The fields of a group that are worth to be filtered, and the others, if there are both.
 
-    shrinks: whether the values of a field do, some of them one after another.
+    shrinks: whether some bytes do, each alone, all together.
     """
     sample = sample_rows(group.rows, SAMPLE_ROWS)
     columns = zip(*split_rows(group, sample), strict=True)
     lone = {
         place
         for place, payloads in enumerate(columns)
-        if schema.fields[group.fields[place]].kind in PACKED_KINDS
-        or not shrinks(_joined(payloads, SAMPLE_BYTES))
+        if schema.fields[group.fields[place]].kind in PACKED_KINDS or not shrinks(_sample(payloads))
     }
     if len(lone) in (0, len(group.fields)):
         return [replace(group, is_packed=not lone)]
@@ -96,7 +99,10 @@ def _of_places(group: Group, rows: Sequence[list[memoryview]], places: Sequence[
     )
 
 
-def _joined(payloads: Sequence[memoryview], most: int) -> bytes:
-    """Some bytes of many values rather than many of a few."""
-    each = max(1, most // max(len(payloads), 1))
-    return b"".join(payload[:each] for payload in payloads)
+def _sample(payloads: Sequence[memoryview]) -> list[bytes]:
+    """Some bytes of many values rather than many of a few; short ones one after another."""
+    each = max(1, SAMPLE_BYTES // max(len(payloads), 1))
+    pieces = [bytes(payload[:each]) for payload in payloads]
+    if sum(map(len, pieces)) >= LONG_BYTES * len(pieces):
+        return pieces
+    return [b"".join(pieces)]

@@ -106,14 +106,15 @@ def groups_of(layout: Layout, sections: Sections, packing: Packing) -> list[Grou
             is_packed=bool(chain.filters),
         )
         if chain.filters and chain.is_optional:
-            found += divided(one, layout.schema, lambda sample: _shrinks(chain, sample))
+            found += divided(one, layout.schema, lambda pieces: _shrink(chain, pieces))
         else:
             found.append(one)
     return found
 
 
-def _shrinks(chain: Chain, content: bytes) -> bool:
-    return len(chain.apply(content, Unit("blobs"))) <= WORTH * len(content)
+def _shrink(chain: Chain, pieces: Sequence[bytes]) -> bool:
+    stored = sum(len(chain.apply(piece, Unit("blobs"))) for piece in pieces)
+    return stored <= WORTH * sum(map(len, pieces))
 
 
 def _content(entry: Column | TokenColumn, sections: Sections) -> dict[str, Sequence[Array]]:

@@ -94,7 +94,9 @@ class OwnMemories:
 
     def __call__(self, name: str, size: int) -> Memory:
         """So many bytes."""
-        return self._held.setdefault(name, OwnMemory(size))
+        if name not in self._held:
+            self._held[name] = OwnMemory(size)
+        return self._held[name]
 
     def opened(self, nbytes: int) -> None:
         """Nobody counts."""
