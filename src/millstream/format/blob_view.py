@@ -137,9 +137,20 @@ class RowBlobs(Blobs):
             if self._verify and xxh3_64_intdigest(blob) != wanted:
                 self._mismatch(row)
             found.append(blob)
-        if (chain := self._chain) is not None:
-            return [self._undone(chain, *one) for one in zip(found, rows.tolist(), strict=True)]
-        return found
+        return found if self._chain is None else self._all_undone(self._chain, found, rows)
+
+    def _all_undone(
+        self, chain: Chain, stored: Sequence[memoryview], rows: Rows
+    ) -> list[memoryview]:
+        blobs, numbers, index = list[memoryview](), rows.tolist(), self._index
+        try:
+            for blob, row in zip(stored, numbers, strict=True):
+                blobs.append(memoryview(chain.undo(blob, Unit("blobs", index, row))))
+        except CorruptData:
+            self._undone(chain, stored[len(blobs)], numbers[len(blobs)])
+            raise
+        self._opened(sum(map(len, blobs)))
+        return blobs
 
     def _mismatch(self, row: int) -> NoReturn:
         raise CorruptData(
@@ -180,7 +191,9 @@ class PagedBlobs(Blobs):
 
     def blobs(self, rows: Rows) -> list[memoryview]:
         """The blobs of rows."""
-        return list(map(self.blob, rows.tolist()))
+        content, starts, stops = self._run.rows(rows)
+        data = content.data
+        return [data[a:b] for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
 
     def spans(self, rows: Rows) -> Spans:
         """Those of the pages that hold them."""

@@ -101,8 +101,9 @@ class Chain:
         """
         if self.is_shut:
             return content
-        for one in reversed(self.filters):
-            content = one.undo(content, unit, size if one is self.filters[0] else None)
+        for one in self.filters[:0:-1]:
+            content = one.undo(content, unit, None)
+        content = self.filters[0].undo(content, unit, size)
         if size is not None and len(content) != size:
             raise CorruptData(f"holds {len(content)} bytes where {size} were written")
         return content

@@ -83,6 +83,22 @@ class TokenView:
             self._good[number] = 1
         self._unchecked = self._good.count(0)
 
+    def rows(self, rows: Ints) -> tuple[npt.NDArray[Any], Ints, Ints]:
+        """All tokens, of which those of some rows are there; where each of these starts and ends.
+
+        Only for pages that were filtered.
+        """
+        starts, stops = self.offsets[rows], self.offsets[rows + 1]
+        itemsize, page = self._dtype.itemsize, self._column.page
+        edges = np.zeros(self.pages + 2, np.int64)  # how many rows begin in a page, or have ended
+        np.add.at(edges, starts * itemsize // page, 1)
+        np.add.at(edges, -(-stops * itemsize // page), -1)
+        numbers = np.flatnonzero(np.cumsum(edges[: self.pages]) > 0)
+        if self._pages is None:
+            raise ValueError("pages that are not filtered lie where they are")
+        content = self._pages.content(numbers, self._place).view(self._dtype)
+        return content, starts, stops
+
     def row(self, row: int) -> npt.NDArray[Any]:
         """The tokens of a row; shares the memory of the chunk."""
         return self.tokens(int(self.offsets[row]), int(self.offsets[row + 1]))

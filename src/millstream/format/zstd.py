@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -44,6 +44,10 @@ def known_zstd(spec: Spec, setting: Setting) -> Zstd:
     return Zstd(level, setting.dictionary if wants else None)
 
 
+# How to read: the length that a frame declares, its content, and what is raised for a bad one.
+Reading = tuple[Callable[[Buffer], int], Callable[..., bytes], type[Exception]]
+
+
 class Zstd(threading.local):
     """The filter. Its state is each thread's own: a context does one thing at a time."""
 
@@ -52,7 +56,7 @@ class Zstd(threading.local):
     def __init__(self, level: int, dictionary: bytes | None) -> None:
         self._level, self._dictionary = level, dictionary
         self._compressor: zstandard.ZstdCompressor | None = None
-        self._decompressor: zstandard.ZstdDecompressor | None = None
+        self._reading: Reading | None = None
 
     @property
     def spec(self) -> Spec:
@@ -73,22 +77,27 @@ class Zstd(threading.local):
 
     def undo(self, content: Buffer, unit: Unit, size: int | None) -> Buffer:
         """The content of one frame, whose declared length is checked before it is believed."""
-        import zstandard
-
-        if self._decompressor is None:
-            dictionary = self._dictionary and _loaded(self._dictionary)
-            self._decompressor = zstandard.ZstdDecompressor(dict_data=dictionary or None)
+        frame_size, decompress, error = self._reading or self._begin_reading()
+        most = MAX_BYTES if size is None else size
         try:
-            declared = zstandard.frame_content_size(content)
-            most = MAX_BYTES if size is None else size
+            declared = frame_size(content)
             if not 0 <= declared <= min(most, MAX_RATIO * len(content)):
                 raise CorruptData(
                     f"a zstd frame of {len(content):,} bytes says that it holds {declared:,}, "
                     f"where {'at most ' if size is None else ''}{most:,} may be"
                 )
-            return self._decompressor.decompress(content, allow_extra_data=False)
-        except zstandard.ZstdError as error:
-            raise CorruptData(f"cannot be decompressed: {error}; write it again") from None
+            return decompress(content, 0, False, False)
+        except error as reason:
+            raise CorruptData(f"cannot be decompressed: {reason}; write it again") from None
+
+    def _begin_reading(self) -> Reading:
+        import zstandard
+
+        dictionary = self._dictionary and _loaded(self._dictionary)
+        decompressor = zstandard.ZstdDecompressor(dict_data=dictionary or None)
+        found = zstandard.frame_content_size, decompressor.decompress, zstandard.ZstdError
+        self._reading = found
+        return found
 
 
 @lru_cache(maxsize=4)
