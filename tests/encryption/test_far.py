@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 import millstream as ms
 from millstream.cache import Cache
+from millstream.format import read_header
 from millstream.reading.dataset import stream_of
 from millstream.reading.sparse import EXTRA_BYTES
 
@@ -130,3 +131,31 @@ def test_a_bucket_is_written_and_read(seaweedfs: SeaweedFS, prefix: str, tmp_pat
             place, encryption=aes(), storage_options=options, cache_dir=tmp_path
         )
         assert list(dataset) == [sample(i) for i in range(20)]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_rank_decrypts_each_byte_once(
+    folders: dict[str, Path], tmp_path: Path, workers: int
+) -> None:
+    def body_bytes(path: Path) -> int:
+        body = read_header(memoryview(path.read_bytes())).layout.body
+        return 0 if body is None else body.raw
+
+    dataset = far(folders["chunk"], tmp_path)
+    loader = ms.StreamingDataLoader(dataset, batch_size=16, num_workers=workers)
+    check(loader)
+    raw = sum(map(body_bytes, (folders["chunk"] / "chunks").iterdir()))
+    assert loader.stats().opened_bytes == raw > 0
+
+
+def test_one_column_of_whole_chunks_comes_through_the_cache(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    """It cannot be had without the rest, so that is fetched once for all processes and epochs."""
+    dataset = far(folders["chunk"], tmp_path, fields=["label"])
+    loader = ms.StreamingDataLoader(dataset, batch_size=16, num_workers=2)
+    for _ in range(2):
+        assert sorted(int(n) for batch in loader for n in batch["label"]) == list(range(COUNT))
+    nbytes = sum(path.stat().st_size for path in (folders["chunk"] / "chunks").iterdir())
+    stats = loader.stats()
+    assert (stats.fetched_chunks, stats.fetched_bytes) == (CHUNKS, nbytes)

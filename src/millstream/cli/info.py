@@ -79,8 +79,8 @@ class _Described:
     def filters(self) -> tuple[str, str]:
         """Compression and encryption, as any chunk has them."""
         names = self.manifest.filters
-        packed = [name for name in names if name == "zstd"]
-        return ", ".join(packed) or "none", ", ".join(n for n in names if n not in packed) or "none"
+        ciphers = ", ".join(name for name in names if name in KINDS)
+        return "zstd" if "zstd" in names else "none", ciphers or "none"
 
 
 def _info(args: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ from millstream.format.codecs import Codec, Json, Shape, Source, builtin
 from millstream.format.encoder import Encoder
 from millstream.format.header import Header, header_bytes, read_header
 from millstream.format.layout import HEAD_BYTES, MAX_ROWS, Identity, Layout, object_bytes
-from millstream.format.manifest import ChunkTable, Manifest, read_manifest, version_digest
+from millstream.format.manifest import WHOLE, ChunkTable, Manifest, read_manifest, version_digest
 from millstream.format.packing import PLAIN, Packing
 from millstream.format.part import Arrays, Blobs, FileSpan, Part
 from millstream.format.schema import (
@@ -31,6 +31,7 @@ __all__ = [
     "PLAIN",
     "PUBLIC",
     "SHUT",
+    "WHOLE",
     "Arrays",
     "Batch",
     "Blobs",

@@ -16,6 +16,7 @@ from millstream.encryption import Encryption
 from millstream.errors import DatasetNotFound, StateMismatch
 from millstream.format import (
     BUILTIN,
+    WHOLE,
     ChunkTable,
     Field,
     Manifest,
@@ -122,7 +123,8 @@ class Source:
         undoing = Undoing(known=known, memories=memories)
         if isinstance(place, FetchedStore):
             widths = [dtypes[number] for number in self._numbers]
-            self._in_parts = _in_parts(table, _row_bytes(self.fields, widths))
+            row_bytes = _row_bytes(self.fields, widths)
+            self._in_parts = _in_parts(table, None if WHOLE in self.manifest.filters else row_bytes)
             cache, verify = place.cache(), reading.verify
             self._cached = CachedChunks(
                 place, table, cache, verify=verify, undoing=undoing, in_parts=self._in_parts
