@@ -242,3 +242,22 @@ def test_one_far_column_is_read_without_the_others(
     if how != "zstd/chunk":
         leads = int(made.table.lead.sum())
         assert made.store.nbytes <= leads + 8 * ROWS
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_through_the_cache_a_rank_opens_each_byte_once_too(
+    folders: dict[str | None, Path], tmp_path: Path, how: str
+) -> None:
+    dataset = ms.StreamingDataset(
+        f"local:{folders[how]}", cache_dir=tmp_path, shuffle=True, fields=["id", "text"]
+    )
+    assert dataset[5]["text"] == text(5)
+    loader = ms.StreamingDataLoader(dataset, batch_size=32, num_workers=2)
+    seen = [
+        (i, found)
+        for batch in loader
+        for i, found in zip(batch["id"].tolist(), batch["text"], strict=True)
+    ]
+    assert sorted(seen) == [(i, text(i)) for i in range(ROWS)]
+    most = opened_at_most(folders[how])
+    assert 0 < loader.stats().opened_bytes <= most

@@ -27,8 +27,9 @@ Says what a dataset is: rows, size, chunks, the fields of a sample, how it is st
 and its versions.
 
 A field's mean size is exact where all rows have one shape; otherwise it is measured at up to 512
-rows, evenly spread, and marked with "about"; no row is read, only lengths. In a bucket, or where
-rows are encrypted, it is not measured.
+rows, evenly spread, and marked with "about"; only lengths are read, but of compressed rows, which
+are opened for it. In a bucket, or where rows are encrypted, it is not measured. How much smaller
+compression makes it is that of the first chunk.
 """
 INFO_END = """\
 examples:

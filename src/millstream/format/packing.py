@@ -157,7 +157,7 @@ def _group(
 def _in_rows(group: Group, unit: Unit, chain: Chain) -> _Part[BlobGroup] | None:
     """Each blob filtered alone; None if that is not worth it."""
     stored = [
-        chain.apply(blob, unit._replace(number=row)) for row, blob in enumerate(group.blobs())
+        chain.apply(blob, Unit("blobs", unit.entry, row)) for row, blob in enumerate(group.blobs())
     ]
     data, raw = b"".join(stored), len(group.data)
     if not chain.is_optional:

@@ -17,7 +17,7 @@ from millstream.format.zstd import train
 MOST_BYTES, LEAST_BYTES = 32_768, 256
 # A tenth of what it is trained on would be about all of it.
 SAMPLE_PART = 16
-SAMPLE_BYTES = 8_000_000
+SAMPLE_BYTES = 3_000_000
 MAX_SAMPLES = 100_000
 # Longer rows have enough in common with themselves.
 MAX_ROW = 8_192

@@ -25,6 +25,9 @@ from millstream.writing.identity import JobKey
 from millstream.writing.report import Report
 from millstream.writing.segment import Skipped
 
+# Those that bytes may depend on.
+LIBRARIES = ("millstream", "numpy", "pillow", "zstandard")
+
 
 def record_key(key: JobKey) -> str:
     """The key of the record of a job."""
@@ -46,7 +49,7 @@ def run_record(key: JobKey, report: Report, published: Published, workers: int) 
         "host": platform.node(),
         "workers": workers,
         "python": platform.python_version(),
-        "libraries": {name: _version(name) for name in ("millstream", "numpy", "pillow")},
+        "libraries": {name: _version(name) for name in LIBRARIES},
     }
     return (json.dumps(record, indent=2) + "\n").encode()
 
