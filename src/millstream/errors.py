@@ -83,6 +83,10 @@ class CorruptData(MillstreamError, ValueError):
     """Bytes are not what their checksum, length or format says; names the chunk and the row."""
 
 
+class CannotDecrypt(MillstreamError, ValueError):
+    """The password or key that was passed, or none, does not open what is encrypted."""
+
+
 # Start again ---------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from collections import namedtuple
+from collections.abc import Callable
 from itertools import pairwise
 from math import prod
 from pathlib import Path
@@ -19,13 +20,19 @@ import zstandard
 from blake3 import blake3
 from xxhash import xxh3_64_intdigest
 
+Decrypt = Callable[[dict[str, Any], bytes, bytes], bytes]
+
 STORED = {"bool": "|u1", "int": "<i8", "float": "<f8"}
 
 
 class SmallChunk:
-    """One chunk, every checksum compared."""
+    """One chunk, every checksum compared.
 
-    def __init__(self, content: bytes) -> None:
+    decrypt: undoes a filter that encrypts: (filter, what is stored, its associated data).
+    """
+
+    def __init__(self, content: bytes, decrypt: Decrypt | None = None) -> None:
+        self.decrypt, self.place = decrypt, content[40:56] + content[32:40]
         magic, version, flags, length, size, self.rows = struct.unpack_from("<8sHHIQQ", content)
         (checksum,) = struct.unpack_from("<Q", content, 56)
         assert (magic, version, flags, size) == (b"MILLCHNK", 0, 0, len(content))
@@ -36,7 +43,7 @@ class SmallChunk:
         self.zstd = zstandard.ZstdDecompressor()
         if whole := self.header.get("body"):
             assert xxh3_64_intdigest(self.body) == int(whole["sum"], 16)
-            self.body = self.undone(self.body, whole["filters"])
+            self.body = self.undone(self.body, whole["filters"], (1 << 64) - 1)
             assert len(self.body) == whole["raw"]
         if shared := self.header.get("dictionary"):
             data = self.span(shared["data"])
@@ -52,9 +59,12 @@ class SmallChunk:
     def numbers(self, span: list[int]) -> list[int]:
         return np.frombuffer(self.span(span), "<u8").tolist()
 
-    def undone(self, content: bytes, filters: list[dict[str, Any]]) -> bytes:
+    def undone(self, content: bytes, filters: list[dict[str, Any]], row: int = 0) -> bytes:
         for one in reversed(filters):
-            assert one["name"] == "zstd"
+            if one["name"] != "zstd":
+                assert self.decrypt is not None
+                content = self.decrypt(one, content, self.place + row.to_bytes(8, "little"))
+                continue
             content = (self.zstd_with if one.get("dictionary") else self.zstd).decompress(content)
         return content
 
@@ -109,7 +119,8 @@ class SmallChunk:
         data, offsets = self.span(group["data"]), self.numbers(group["offsets"])
         stored = [data[a:b] for a, b in pairwise(offsets)]
         assert list(map(xxh3_64_intdigest, stored)) == self.numbers(group["sums"])
-        return [self.undone(blob, group.get("filters", [])) for blob in stored]
+        filters = group.get("filters", [])
+        return [self.undone(blob, filters, row) for row, blob in enumerate(stored)]
 
     def group(self, group: dict[str, Any]) -> dict[int, list[Any]]:
         found: dict[int, list[Any]] = {field: [] for field in group["fields"]}
@@ -170,7 +181,7 @@ def from_json(value: Any) -> Any:
     return {key: from_json(item) for key, item in value.items()}
 
 
-def small_dataset(folder: Path) -> list[Any]:
+def small_dataset(folder: Path, decrypt: Decrypt | None = None) -> list[Any]:
     """All samples of the newest version in a folder."""
     version = int((folder / "latest").read_text())
     while (folder / f"versions/{version + 1:012}").exists():
@@ -184,7 +195,7 @@ def small_dataset(folder: Path) -> list[Any]:
         data = (folder / "chunks" / digest.hex()).read_bytes()
         assert blake3(data).digest() == digest
         assert len(data) == size
-        made = SmallChunk(data).samples()
+        made = SmallChunk(data, decrypt).samples()
         assert len(made) == rows
         assert not tokens or sum(map(len, made)) == tokens
         samples += made

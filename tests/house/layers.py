@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 
 LAYERS = {
+    "encryption": 0,
     "errors": 0,
     "interop": 0,
     "tokens": 0,
@@ -24,11 +25,13 @@ LAYERS = {
     "cli": 4,
     "processing": 4,
     "streaming": 4,
+    "utilities": 4,
     "__init__": 4,
 }
 # Imports that the layers do not give, and the imports of what has no layer.
 ALSO = {
     ("interop", "errors"),
+    ("encryption", "errors"),
     ("tokens", "errors"),
     ("units", "errors"),
     ("interop", "torch"),  # the one door, by name and at first use
@@ -46,7 +49,7 @@ EXTERNAL = {
     "zstandard",
 } | sys.stdlib_module_names
 ONLY_IN = {"torch": "torch", "obstore": "store"}
-ONLY_WHEN_CALLED = {"PIL", "simplejpeg"}
+ONLY_WHEN_CALLED = {"PIL", "cryptography", "simplejpeg"}
 
 
 def violations(path: str, source: str) -> list[str]:

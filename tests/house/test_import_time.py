@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 SRC = Path(__file__).parents[2] / "src"
-HEAVY = {"torch", "PIL", "simplejpeg", "obstore", "ray", "skimage", "sklearn"}
+HEAVY = {"torch", "cryptography", "PIL", "simplejpeg", "obstore", "ray", "skimage", "sklearn"}
 
 
 def modules_after(statements: str) -> set[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from millstream.cli.arguments import add_command, add_json, add_place, open_given
 from millstream.cli.show import dtype_text, note, pairs, plural, print_json, reason, table
+from millstream.encryption import KINDS
 from millstream.errors import CorruptData
 from millstream.format import Field, Header, Manifest, Tombstone
 from millstream.format.keys import chunk_key
@@ -27,8 +28,8 @@ and its versions.
 
 A field's mean size is exact where all rows have one shape; otherwise it is measured at up to 512
 rows, evenly spread, and marked with "about"; only lengths are read, but of compressed rows, which
-are opened for it. In a bucket it is not measured. How much smaller compression makes it is that of
-the first chunk.
+are opened for it. In a bucket, or where rows are encrypted, it is not measured. How much smaller
+compression makes it is that of the first chunk.
 """
 INFO_END = """\
 examples:
@@ -79,8 +80,8 @@ class _Described:
     def filters(self) -> tuple[str, str]:
         """Compression and encryption, as any chunk has them."""
         names = self.manifest.filters
-        packed = [name for name in names if name == "zstd"]
-        return ", ".join(packed) or "none", ", ".join(n for n in names if n not in packed) or "none"
+        ciphers = ", ".join(name for name in names if name in KINDS)
+        return "zstd" if "zstd" in names else "none", ciphers or "none"
 
 
 def _info(args: argparse.Namespace) -> int:
@@ -100,7 +101,7 @@ def _describe(store: Store, number: int | None) -> _Described:
     sizes = known_sizes(version.manifest)
     try:
         header = _first_header(store, version.manifest)
-        if (here := _here(store)) is not None:
+        if (here := _here(store, version.manifest)) is not None:
             sizes = [*mean_sizes(here, version.manifest)]
     except (CorruptData, OSError) as error:
         note(f"a chunk cannot be read: {reason(error)}; see `millstream verify {store}`")
@@ -115,8 +116,10 @@ def _describe(store: Store, number: int | None) -> _Described:
     )
 
 
-def _here(store: Store) -> NearStore | None:
-    """The store, if looking at some lengths in every chunk costs little."""
+def _here(store: Store, manifest: Manifest) -> NearStore | None:
+    """The store, if looking at some lengths in every chunk costs little and needs no key."""
+    if not KINDS.isdisjoint(manifest.filters):
+        return None
     return store if isinstance(store, LocalStore) else near(store)
 
 
@@ -164,16 +167,21 @@ def _size_line(manifest: Manifest) -> str:
 
 def _stored_line(found: _Described) -> str:
     compression, encryption = found.filters
-    text = f"compression {compression}, encryption {encryption}"
     how = found.stored
-    if how is None or how.level is None:
-        return text
-    text = f"compression {compression}, level {how.level}, by {how.by}"
-    text += f", with a dictionary of {size_text(how.dictionary)}" if how.dictionary else ""
-    text += f"; {how.ratio:.1f} times smaller in the first chunk" if how.ratio else ""
-    if not how.has_cheap_access:
-        text += f"; no cheap random access: a row needs its whole {how.by}"
-    return f"{text}; encryption {encryption}"
+    if how is None:
+        return f"compression {compression}, encryption {encryption}"
+    if how.level is not None:
+        compression += f", level {how.level}, by {how.by}"
+        if how.dictionary:
+            compression += f", with a dictionary of {size_text(how.dictionary)}"
+        if how.ratio:
+            compression += f"; {how.ratio:.1f} times smaller in the first chunk"
+    if how.cipher is not None:
+        encryption += f", by {'chunk' if how.is_whole else 'sample'}"
+    text = f"compression {compression}{'; ' if how.level else ', '}encryption {encryption}"
+    if (unit := how.opened_at_once) != "row":
+        text += f"; no cheap random access: a row needs its whole {unit}"
+    return text
 
 
 def _written(run: RunRecord | None) -> str:
@@ -252,11 +260,13 @@ def _document(found: _Described) -> dict[str, object]:
 
 
 def _stored_json(how: Stored | None) -> dict[str, object] | None:
-    """How the first chunk is compressed; None if it is not."""
-    if how is None or how.level is None:
+    """How the first chunk is compressed, and opened; None if there is nothing to open."""
+    if how is None or (how.level is None and how.cipher is None):
         return None
+    access: dict[str, object] = {"cheap_random_access": how.opened_at_once == "row"}
+    if how.level is None:
+        return access
     ratio = how.ratio and round(how.ratio, 2)
-    access = {"cheap_random_access": how.has_cheap_access}
     return {"level": how.level, "by": how.by, "ratio": ratio, **access}
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from millstream.cli import values
 from millstream.cli.arguments import add_command, add_json, add_place, open_given, storage_options
+from millstream.cli.secrets import add_key, encryption_of
 from millstream.cli.show import dtype_text, note, print_json, table
 from millstream.cli.values import Leaf
 from millstream.errors import UsageError
@@ -38,6 +39,7 @@ examples:
   millstream get data/photos -1 --field meta.title
   millstream get data/photos 17 --field image --output photo.jpg
   millstream get data/photos 17 --field image --output - | display
+  millstream get data/secret 17 --password-file ~/.secret
 
 exit codes: 0 done; 1 there is no such row, or its bytes are damaged; 2 there is no such field.
 """
@@ -57,6 +59,7 @@ def add_commands(commands: Commands) -> None:
         action="store_true",
         help="open pickled values: that can run any code, so only for data that you trust",
     )
+    add_key(get, "the private key of rsa, as PEM, or a key file that `save` wrote")
     add_json(get)
 
 
@@ -95,6 +98,7 @@ class _Sample:
             args.place,
             storage_options=storage_options(args),
             version=manifest.version,
+            encryption=encryption_of(args, self._store, manifest),
             decode=decode,
             allow_pickle=True,  # nothing is unpickled: decoded to bytes, a pickle stays closed
         )

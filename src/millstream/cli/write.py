@@ -21,6 +21,7 @@ from millstream.cli.arguments import (
     at_least_one,
     storage_options,
 )
+from millstream.cli.secrets import add_encryption, encryption_asked
 from millstream.cli.show import note, plural, print_json
 from millstream.errors import FunctionError, UsageError
 from millstream.store import service_of
@@ -97,6 +98,7 @@ def add_commands(commands: Commands) -> None:
         help="processes; by default one a CPU; 0 works in this process",
     )
     _add_samples(write)
+    add_encryption(write)
     add_storage_options(write)
     write.add_argument(
         "--take-over",
@@ -175,6 +177,7 @@ def _optimize(args: argparse.Namespace) -> int:
         input_dir=args.input_dir,
         item_loader=args.item_loader,
         compression=args.compression,
+        encryption=encryption_asked(args),
         num_workers=args.num_workers,
         batched=args.batched,
         on_error=args.on_error,

@@ -6,7 +6,7 @@ from millstream.format.codecs import Codec, Json, Shape, Source, builtin
 from millstream.format.encoder import Encoder
 from millstream.format.header import Header, header_bytes, read_header
 from millstream.format.layout import HEAD_BYTES, MAX_ROWS, Identity, Layout, object_bytes
-from millstream.format.manifest import ChunkTable, Manifest, read_manifest, version_digest
+from millstream.format.manifest import WHOLE, ChunkTable, Manifest, read_manifest, version_digest
 from millstream.format.packing import PLAIN, Packing
 from millstream.format.part import Arrays, Blobs, Files, Part
 from millstream.format.schema import (
@@ -22,13 +22,16 @@ from millstream.format.tokens import TokenEncoder, Tokens
 from millstream.format.tombstone import Tombstone, read_version
 from millstream.format.training import needs_training, train_dictionary
 from millstream.format.tree import rebuilder
-from millstream.format.view import PUBLIC, ChunkView, Damage, Undoing
+from millstream.format.view import BUILTIN, PUBLIC, SHUT, ChunkView, Damage, Undoing
 
 __all__ = [
+    "BUILTIN",
     "HEAD_BYTES",
     "MAX_ROWS",
     "PLAIN",
     "PUBLIC",
+    "SHUT",
+    "WHOLE",
     "Arrays",
     "Batch",
     "Blobs",

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from xxhash import xxh3_64_intdigest
 
-from millstream.errors import CorruptData, UnsupportedError
+from millstream.errors import CannotDecrypt, CorruptData, UnsupportedError
 from millstream.format.filters import Chain, Unit
 from millstream.format.header import np_u64
 from millstream.format.layout import BlobGroup, TokenColumn
@@ -90,7 +90,8 @@ class RowBlobs(Blobs):
         opened: Callable[[int], None],
     ) -> None:
         super().__init__(group, name)
-        self._verify, self._chain = verify, chain if chain.filters else None
+        does_nothing = chain.is_shut or not chain.filters
+        self._verify, self._chain = verify, None if does_nothing else chain
         self._index, self._opened, self._base = index, opened, group.data.offset
         self._data = body[group.data.offset : group.data.stop]
         self._offsets = np_u64(body, group.offsets)
@@ -213,5 +214,6 @@ class named:  # noqa: N801 - reads as a clause: with named(chunk, row)
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, CorruptData | UnsupportedError) and "chunk " not in str(error)[:6]:
+        named = CorruptData | UnsupportedError | CannotDecrypt
+        if isinstance(error, named) and "chunk " not in str(error)[:6]:
             raise type(error)(f"{self._place}: {error}") from None

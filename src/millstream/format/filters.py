@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
-from millstream.errors import CorruptData, UnsupportedError
+from millstream.errors import CorruptData, MillstreamError, UnsupportedError
 from millstream.format.layout import Buffer, Identity, Spec
 
 Kind = Literal["columns", "blobs", "tokens", "body"]
@@ -66,15 +66,17 @@ class Filter(Protocol):
 # On writing: makes a filter for a chunk. It travels to workers, so it pickles.
 MakeFilter = Callable[[Setting], Filter]
 # On reading: makes a filter from what a header says of it, by its name. These are all that are
-# known to who reads: keys come in by them.
-Known = Mapping[str, Callable[[Spec, Setting], Filter]]
+# known to who reads: keys come in by them. One that gives None leaves all as it is stored, for who
+# compares checksums alone.
+Known = Mapping[str, Callable[[Spec, Setting], Filter | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Filters that are applied one after another."""
+    """Filters that are applied one after another. is_shut: whether they cannot be undone here."""
 
     filters: tuple[Filter, ...]
+    is_shut: bool = False
 
     @property
     def specs(self) -> tuple[Spec, ...]:
@@ -93,7 +95,12 @@ class Chain:
         return content
 
     def undo(self, content: Buffer, unit: Unit, size: int | None = None) -> Buffer:
-        """The inverse; raises CorruptData, also if it has not the size that it must have."""
+        """The inverse; raises CorruptData, also if it has not the size that it must have.
+
+        Of what is shut just what is stored.
+        """
+        if self.is_shut:
+            return content
         for one in self.filters[:0:-1]:
             content = one.undo(content, unit, None)
         content = self.filters[0].undo(content, unit, size)
@@ -119,14 +126,16 @@ def refuse_unknown(specs: Sequence[Spec], known: Known) -> None:
 
 def known_chain(specs: Sequence[Spec], known: Known, setting: Setting) -> Chain:
     """The filters of a chunk that is read, all of which are known; raises CorruptData."""
-    return Chain(tuple(_made(spec, known, setting) for spec in specs))
+    made = [_made(spec, known, setting) for spec in specs]
+    there = tuple(one for one in made if one is not None)
+    return Chain(there, is_shut=len(there) < len(made))
 
 
-def _made(spec: Spec, known: Known, setting: Setting) -> Filter:
+def _made(spec: Spec, known: Known, setting: Setting) -> Filter | None:
     try:
         return known[str(spec["name"])](spec, setting)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        if isinstance(error, CorruptData):
+        if isinstance(error, MillstreamError):
             raise
         raise CorruptData(f"its filter {name_text(spec)} is malformed: {error!r:.80}") from None
 

@@ -72,13 +72,17 @@ class ChunkTable:
         return digest.hex()
 
 
+# Among the filters of a version: that there are chunks of which nothing is had without the rest.
+WHOLE = "body"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Manifest:
     """One version of a dataset.
 
     version: from 1. parent: the digest in hex of the version that this one follows, or None.
     settings: what shaped the chunks, as JSON. filters: the names of those that some chunk was
-    written with, sorted.
+    written with, and WHOLE if some body was filtered as a whole, sorted.
     """
 
     version: int

@@ -150,6 +150,7 @@ class WholeBody:
             chain=chain,
             key=(BODY.part, BODY.entry),
         )
+        self.is_shut = chain.is_shut
         region = Region(0, max(body.raw, 1), Span(_FLAG_BYTES, body.raw))
         self._memory = Current(opening.memories, f"{opening.name} body", _FLAG_BYTES + body.raw)
         self._pages = Pages(region, pages, self._memory, opening.memories)
@@ -164,6 +165,10 @@ class WholeBody:
             content = self._pages.content(np.zeros(1, np.int64), self._place)
             parts = self._parts[memory] = PartViews(content.data, self._layout, self._opening)
         return parts
+
+    def check(self) -> None:
+        """Raises CorruptData unless what is stored is what was written."""
+        self._pages.check(0, self._place)
 
     def _place(self, page: int) -> str:
         return f"chunk {self._opening.name}: its body"

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from xxhash import xxh3_64_intdigest
 
-from millstream.errors import CorruptData
+from millstream.errors import CannotDecrypt, CorruptData
 from millstream.format.filters import Chain, Kind, Unit
 from millstream.format.layout import (
     BlobGroup,
@@ -213,8 +213,8 @@ class Pages:
                 return
             try:
                 content = self.stored.undo(number, size)
-            except CorruptData as error:
-                raise CorruptData(f"{place(number)} {error}") from None
+            except (CorruptData, CannotDecrypt) as error:
+                raise type(error)(f"{place(number)} {error}") from None
             memory.write(self.region.span.offset + number * self.region.page, content)
             memory.write(flag, b"\1")
         self._memories.opened(size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from millstream.format.ciphers import cipher_spec
 from millstream.format.layout import Layout
 from millstream.format.plain import paged_parts
 from millstream.format.zstd import NAME
@@ -12,22 +13,24 @@ from millstream.format.zstd import NAME
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """level: of zstd, None without it. by: what a filter is applied to where rows lie alone.
+    """level: of zstd, None without it. by: what is compressed at once where rows lie alone.
 
     ratio: the bytes of what it holds to the bytes that are stored, tables and all; None where the
-    former are not said. dictionary: its bytes. has_cheap_access: whether a row can be read without
-    many others.
+    former are not said. dictionary: its bytes. cipher: the name of what encrypts it, None without.
+    is_whole: whether there is a filter of the whole body.
     """
 
     level: int | None
     by: Literal["row", "frame", "chunk"]
     ratio: float | None
     dictionary: int
+    cipher: str | None
+    is_whole: bool
 
     @property
-    def has_cheap_access(self) -> bool:
-        """Whether a row can be read without opening many others; a few numbers are few."""
-        return self.by == "row"
+    def opened_at_once(self) -> Literal["row", "frame", "chunk"]:
+        """What has to be opened for one row; a few numbers are few."""
+        return "chunk" if self.is_whole else self.by
 
 
 def stored(layout: Layout) -> Stored:
@@ -35,14 +38,22 @@ def stored(layout: Layout) -> Stored:
     levels = [spec.get("level") for spec in layout.filters if spec["name"] == NAME]
     level = next((level for level in levels if isinstance(level, int)), None)
     by: Literal["row", "frame", "chunk"] = "row"
-    if layout.body is not None:
+    if layout.body is not None and any(spec["name"] == NAME for spec in layout.body.filters):
         by = "chunk"
     elif any(group.frames is not None for group in layout.groups):
         by = "frame"
     raw = _raw_bytes(layout)
     ratio = None if raw is None else raw / max(layout.stored_bytes, 1)
     dictionary = 0 if layout.dictionary is None else layout.dictionary.data.length
-    return Stored(level=level, by=by, ratio=ratio, dictionary=dictionary)
+    spec = cipher_spec(layout.filters)
+    return Stored(
+        level=level,
+        by=by,
+        ratio=ratio,
+        dictionary=dictionary,
+        cipher=None if spec is None else str(spec["name"]),
+        is_whole=layout.body is not None,
+    )
 
 
 def _raw_bytes(layout: Layout) -> int | None:

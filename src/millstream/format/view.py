@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from millstream.errors import CorruptData
 from millstream.format.blob_view import Blobs, named
+from millstream.format.ciphers import known_ciphers, shut_ciphers
 from millstream.format.codecs import Shape
 from millstream.format.filters import Known, refuse_unknown
 from millstream.format.header import read_header
@@ -26,8 +27,8 @@ from millstream.format.zstd import known_zstd
 
 Rows = npt.NDArray[np.int64]
 
-# The filters that need nothing to be undone but the chunk.
-BUILTIN: Known = {ZSTD: known_zstd}
+# The filters that need nothing to be undone but the chunk, and ciphers, which say what they need.
+BUILTIN: Known = {ZSTD: known_zstd, **known_ciphers(None)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,8 @@ class Undoing:
 
 
 PUBLIC = Undoing()
+# For who compares checksums, of what is encrypted as it is stored.
+SHUT = Undoing(known={**BUILTIN, **shut_ciphers()})
 
 
 class ChunkView:
@@ -80,6 +83,7 @@ class ChunkView:
             refuse_unknown(header.layout.filters, undoing.known)
         self.layout, self._start = header.layout, header.body
         self._shapes = {column.field: column.shape for column in header.layout.columns}
+        self._in_rows = {field for group in header.layout.groups for field in group.fields}
         opening = Opening(
             name=name,
             identity=header.identity,
@@ -102,6 +106,10 @@ class ChunkView:
     def is_column(self, field: int) -> bool:
         """Whether a field's rows lie in a column here."""
         return field in self._shapes
+
+    def is_in_rows(self, field: int) -> bool:
+        """Whether it lies row by row here, so that it has payloads."""
+        return field in self._in_rows
 
     def take(self, field: int, rows: Rows, out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
         """Rows of a column, copied: (len(rows), *shape) of the storage dtype, into `out` if given.
@@ -144,8 +152,17 @@ class ChunkView:
         """One row of an array field that has no column; shares the memory of the chunk."""
         if (tokens := self._parts.tokens.get(field)) is not None:
             return tokens.row(row)
-        with named(self.name, row):
-            return array_of_blob(self.payload(field, row), dtype)
+        return self.arrays([self.payload(field, row)], [row], dtype)[0]
+
+    def arrays(
+        self, payloads: Sequence[memoryview], rows: Sequence[int], dtype: np.dtype[Any]
+    ) -> list[npt.NDArray[Any]]:
+        """The arrays in payloads that these rows have; share their memory."""
+        found = []
+        for payload, row in zip(payloads, rows, strict=True):
+            with named(self.name, row):
+                found.append(array_of_blob(payload, dtype))
+        return found
 
     @property
     def tables_end(self) -> int:
@@ -175,6 +192,9 @@ class ChunkView:
         """All that does not match its checksum, by page of a column and by row."""
         every = range(len(self.layout.schema.fields))
         try:
+            if isinstance(self._body, WholeBody) and self._body.is_shut:
+                self._body.check()
+                return
             parts = self._parts
         except CorruptData as error:
             last = self.layout.rows - 1

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from millstream.cache import default_root
+from millstream.encryption import Encryption, check_encryption
 from millstream.format.codecs import BlobCodec, as_serializers
 from millstream.reading.arguments import (
     as_names,
@@ -59,8 +60,11 @@ class StreamingDataset(Indexed):
         fields: The names of the fields to read, for samples of these fields only; None for all.
             A container's name, `"meta"` of `{"meta": {...}}`, stands for all fields in it.
         version: The number of the version to read; None for the newest.
-        storage_options: Credentials and endpoints for a URL, see docs/stores.md. A pickled dataset
-            holds them, and so is as secret as they are.
+        encryption: What opens an encrypted dataset, such as `FernetEncryption(password=...)`; see
+            docs/encryption.md. A pickled dataset holds the password or key, and so is as secret
+            as they are. A wrong one is a CannotDecrypt at the first row that is read.
+        storage_options: Credentials and endpoints for a URL, see docs/stores.md. These too are in
+            a pickled dataset.
         cache_dir: The folder of the cache, on a local disk; by default one of this user. All
             processes of a machine, and all datasets, may share it.
         max_cache_size: The most bytes in that folder, a number or text such as "50GB". It is
@@ -98,6 +102,7 @@ class StreamingDataset(Indexed):
         decode: Mapping[str, Decode] | None = None,
         fields: Sequence[str] | None = None,
         version: int | None = None,
+        encryption: Encryption | None = None,
         storage_options: Mapping[str, object] | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         max_cache_size: int | str = "100GB",
@@ -113,6 +118,7 @@ class StreamingDataset(Indexed):
         warn_without_effect(max_pre_download=max_pre_download, index_path=index_path)
         check_order(seed, lanes, shuffle_window)
         check_loader(item_loader)
+        check_encryption(encryption)
         self.shuffle, self.drop_last, self.seed = shuffle, drop_last, seed
         self._transforms = Transforms(transform)
         cache_bytes = parse_size(max_cache_size, "max_cache_size")
@@ -121,6 +127,7 @@ class StreamingDataset(Indexed):
             decode=dict(decode or {}),
             allow_pickle=allow_pickle,
             verify=verify,
+            encryption=encryption,
             item_loader=item_loader,
             serializers=as_serializers(serializers),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol, TypeVar
@@ -79,11 +79,32 @@ def by_chunk(rows: Rows, ends: Rows) -> ByChunk:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """The wanted rows of one chunk: their numbers in it, and where they go, by chunk."""
+    """The wanted rows of one chunk: their numbers in it, and where they go, by chunk.
+
+    payloads: of the fields that lie row by row in this chunk.
+    """
 
     view: ChunkView
     rows: Rows
     span: slice
+    payloads: Mapping[int, Sequence[memoryview]]
+
+    def arrays(self, field: int, dtype: np.dtype[Any]) -> list[Array]:
+        """An array field, row by row."""
+        if self.view.is_column(field):
+            return list(self.view.take(field, self.rows))
+        rows = self.rows.tolist()
+        if field in self.payloads:
+            return self.view.arrays(self.payloads[field], rows, dtype)
+        return [self.view.array(field, row, dtype) for row in rows]
+
+
+def _payloads(
+    view: ChunkView, fields: Sequence[int], rows: Rows
+) -> dict[int, Sequence[memoryview]]:
+    """Those fields that lie row by row in a chunk; a blob that they share is opened once."""
+    here = [field for field in fields if view.is_in_rows(field)]
+    return dict(zip(here, view.payloads(here, rows), strict=True)) if here else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +121,10 @@ class _Runs:
         for run in self.runs:
             run.view.take(field, run.rows, mixed[run.span])
         return self.in_order(mixed, out)
+
+    def payloads(self, field: int) -> list[memoryview]:
+        """The stored bytes of a field, row by row."""
+        return self.listed([payload for run in self.runs for payload in run.payloads[field]])
 
     def in_order(self, mixed: Array, out: Array) -> Array:
         """Values that lie by chunk, in the order in which they are wanted, in `out`."""
@@ -156,11 +181,12 @@ class Reader:
 
     def _read(self, rows: Rows, fields: Sequence[int], empty: Empty) -> tuple[list[Values], Rows]:
         runs, taken = self._runs(rows, fields)
-        payloads = iter(_payloads([f for f in fields if self._dtypes[f] is None], runs))
         values: list[Values] = []
         for field in fields:
             dtype = self._dtypes[field]
-            values.append(next(payloads) if dtype is None else _arrays(field, runs, dtype, empty))
+            values.append(
+                runs.payloads(field) if dtype is None else _arrays(field, runs, dtype, empty)
+            )
         return values, taken
 
     def _runs(self, rows: Rows, fields: Sequence[int]) -> tuple[_Runs, Rows]:
@@ -169,7 +195,10 @@ class Reader:
         spans, firsts = wanted.spans, wanted.firsts
         within = [wanted.rows[s] - first for s, first in zip(spans, firsts, strict=True)]
         views = self._chunks.views(list(zip(wanted.chunks, within, strict=True)), fields)
-        opened = [_Run(*run) for run in zip(views, within, spans, strict=True)]
+        opened = [
+            _Run(view, some, span, _payloads(view, fields, some))
+            for view, some, span in zip(views, within, spans, strict=True)
+        ]
         runs = _Runs(opened, wanted.back, len(wanted.rows))
         taken = np.full(runs.count, -1, np.int64)
         for run, first in zip(opened, firsts, strict=True):
@@ -181,38 +210,29 @@ class Reader:
         row -= int(self._ends[chunk - 1]) if chunk else 0
         rows = np.array([row], np.int64)
         (view,) = self._chunks.views([(chunk, rows)], fields)
-        blobs = [field for field in fields if self._dtypes[field] is None]
-        payloads = iter(view.payloads(blobs, rows) if blobs else ())
+        payloads = _payloads(view, fields, rows)
         values: list[Values] = []
         for field in fields:
             dtype = self._dtypes[field]
             if dtype is None:
-                values.append(list(next(payloads)))
+                values.append(list(payloads[field]))
             elif view.is_column(field):
                 values.append(view.cell(field, row))
+            elif field in payloads:
+                values.append(view.arrays(payloads[field], [row], dtype))
             else:
                 values.append([view.array(field, row, dtype)])
         return values
 
 
 def _arrays(field: int, runs: _Runs, dtype: np.dtype[Any], empty: Empty) -> Values:
-    """An array field: one column if all rows share a shape, else their arrays."""
+    """An array field: one array if all rows share a shape, else one each."""
     shapes = {run.view.shape(field) for run in runs.runs}
     if len(shapes) == 1 and (shape := shapes.pop()) is not None:
         return runs.column(field, empty((runs.count, *shape), dtype))
-    found: list[Array] = []
-    for run in runs.runs:
-        if run.view.is_column(field):
-            found += list(run.view.take(field, run.rows))
-        else:
-            found += [run.view.array(field, row, dtype) for row in run.rows.tolist()]
-    return runs.listed(found)
-
-
-def _payloads(fields: Sequence[int], runs: _Runs) -> list[list[memoryview]]:
-    """The stored bytes of each field, row by row."""
-    found: list[list[memoryview]] = [[] for _ in fields]
-    for run in runs.runs if fields else []:
-        for column, payloads in zip(found, run.view.payloads(fields, run.rows), strict=True):
-            column += payloads
-    return [runs.listed(column) for column in found]
+    found = runs.listed([array for run in runs.runs for array in run.arrays(field, dtype)])
+    # What lies row by row, since it is encrypted, may be alike all the same.
+    alike = {(array.shape, array.dtype) for array in found}
+    if len(alike) != 1 or found[0].dtype != dtype:
+        return found
+    return np.stack(found, out=empty((runs.count, *found[0].shape), dtype))

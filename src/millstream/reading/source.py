@@ -12,8 +12,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from millstream.encryption import Encryption
 from millstream.errors import DatasetNotFound, StateMismatch
-from millstream.format import ChunkTable, Field, Manifest, Undoing, bind, builtin, rebuilder
+from millstream.format import (
+    BUILTIN,
+    WHOLE,
+    ChunkTable,
+    Field,
+    Manifest,
+    Undoing,
+    bind,
+    builtin,
+    rebuilder,
+)
+from millstream.format.ciphers import known_ciphers
 from millstream.format.codecs import ArrayCodec, BlobCodec
 from millstream.format.keys import CHUNKS
 from millstream.format.tree import Tree
@@ -39,14 +51,16 @@ from millstream.versions import load_version
 class Reading:
     """What to read and how.
 
-    fields: names, None for all. item_loader: reads blocks of tokens; None for the rows as they
-    were written. serializers: codecs that are tried before ours.
+    fields: names, None for all. encryption: what opens rows that are encrypted. item_loader: reads
+    blocks of tokens; None for the rows as they were written. serializers: codecs that are tried
+    before ours.
     """
 
     fields: tuple[str, ...] | None
     decode: Mapping[str, Decode]
     allow_pickle: bool
     verify: bool
+    encryption: Encryption | None = None
     item_loader: TokensLoader | None = None
     serializers: tuple[BlobCodec, ...] = ()
 
@@ -101,10 +115,12 @@ class Source:
         if memories is None and self.manifest.filters:
             memories = SharedMemories()
         self._memories = memories
-        undoing = Undoing(memories=memories)
+        known = {**BUILTIN, **known_ciphers(reading.encryption)}
+        undoing = Undoing(known=known, memories=memories)
         if isinstance(place, FetchedStore):
             widths = [dtypes[number] for number in self._numbers]
-            self._in_parts = _in_parts(table, _row_bytes(self.fields, widths))
+            row_bytes = _row_bytes(self.fields, widths)
+            self._in_parts = _in_parts(table, None if WHOLE in self.manifest.filters else row_bytes)
             cache, verify = place.cache(), reading.verify
             self._cached = CachedChunks(
                 place, table, cache, verify=verify, undoing=undoing, in_parts=self._in_parts

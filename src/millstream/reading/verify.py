@@ -11,6 +11,7 @@ import numpy as np
 
 from millstream.errors import CorruptData, UnsupportedError
 from millstream.format import (
+    SHUT,
     ChunkView,
     Manifest,
     Schema,
@@ -176,7 +177,7 @@ def _wrong_size(found: int | None, listed: _Listed) -> str | None:
 
 def _content(content: memoryview, schema: Schema, listed: _Listed) -> Iterator[Finding]:
     try:
-        view = ChunkView(content, listed.digest)
+        view = ChunkView(content, listed.digest, undoing=SHUT)
     except (CorruptData, UnsupportedError) as error:
         yield listed.finding(_bare(error, listed))
         return

@@ -61,7 +61,7 @@ def build_manifest(
 
 def shaping(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those settings of a job that shaped its chunks: the ones that a manifest keeps."""
-    kept = ("chunk_bytes", "chunk_size", "item_loader", "compression")
+    kept = ("chunk_bytes", "chunk_size", "item_loader", "compression", "encryption")
     return {key: settings[key] for key in kept if key in settings}
 
 

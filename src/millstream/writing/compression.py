@@ -28,9 +28,14 @@ class Compression:
     def __str__(self) -> str:
         return f"zstd:{self.level}/{self.by}"
 
+    @property
+    def zstd(self) -> MakeZstd:
+        """What compresses, without a dictionary."""
+        return MakeZstd(level=self.level)
+
     def packing(self) -> Packing:
         """What it means for a chunk."""
-        zstd = MakeZstd(level=self.level)
+        zstd = self.zstd
         if self.by == "chunk":
             return Packing(body=(zstd,))
         if self.by == "frame":

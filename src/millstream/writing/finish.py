@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from millstream.format import Manifest
 from millstream.store import Store
@@ -42,10 +43,10 @@ class VersionJob:
         """The version whose rows come first, as far as one knows; None if there are none."""
         return self.seen if self.key.mode == "append" else None
 
-    def open(self, *, take_over: bool) -> JobFolder:
-        """The folder of the job, as a context manager."""
+    def open(self, *, take_over: bool, notes: Callable[[], dict[str, Any]] = dict) -> JobFolder:
+        """The folder of the job, as a context manager. notes: as of JobFolder."""
         place = job_place(self.store, job_folder(self.key), take_over=take_over)
-        return JobFolder(place, self.key)
+        return JobFolder(place, self.key, notes=notes)
 
     def finish(self, folder: JobFolder, made: Manifest, skipped: Sequence[Skipped] = ()) -> Report:
         """Publishes the chunks that `made` lists, which have to be in their places."""

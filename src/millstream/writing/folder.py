@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from millstream.errors import CorruptData, OutputNotEmpty
 from millstream.store import ListingStore, LocalStore, Store
@@ -109,12 +109,19 @@ class JobFolder:
     """Opens, or goes on with, the job of a key at a place; a context manager.
 
     refuse: by default what is right for a job that makes a dataset, or a further version of one.
+    notes: what a job that begins writes down, as JSON values; `self.notes` is what this one has.
 
     Raises OutputNotEmpty if the output holds something else, OutputBusy if another process runs a
     job there.
     """
 
-    def __init__(self, place: JobPlace, key: JobKey, refuse: Refuse | None = None) -> None:
+    def __init__(
+        self,
+        place: JobPlace,
+        key: JobKey,
+        refuse: Refuse | None = None,
+        notes: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
         self._place = place
         self._refuse = refuse or (refuse_foreign if key.mode is None else refuse_unrelated)
         self._refuse(place.store, key, place.names())
@@ -122,8 +129,9 @@ class JobFolder:
         try:
             with storage_errors(place.scratch.root):
                 if (found := place.found()) is None:
-                    self._begin(key)
+                    self.notes = self._begin(key, notes)
                 else:
+                    self.notes = json.loads(found[0]).get("notes", {})
                     _compare(place.store, key, *found)
                 place.scratch.prepare()
         except BaseException as error:
@@ -132,7 +140,7 @@ class JobFolder:
         self.store, self.scratch = place.store, place.scratch
         self.chunks, self.waiting_bytes = place.chunks(), place.waiting_bytes
 
-    def _begin(self, key: JobKey) -> None:
+    def _begin(self, key: JobKey, notes: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         names = self._place.names() - {self._place.name}
         try:
             self._refuse(self._place.store, key, names)
@@ -141,7 +149,10 @@ class JobFolder:
             self._place.remove()
             raise
         job = {"job": key.summary(), "function": key.function.details()}
+        if made := notes():
+            job["notes"] = made
         self._place.begin(json.dumps(job).encode(), key.inputs.to_bytes())
+        return made
 
     def _refuse_stopped(self, key: JobKey, names: list[str]) -> None:
         """A job that nobody is at any more is not left to be forgotten."""

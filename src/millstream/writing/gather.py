@@ -35,10 +35,15 @@ class Room:
     def __reduce__(self) -> tuple[type[Room], tuple[()]]:
         return Room, ()
 
-    def take(self, nbytes: int, folder: Path) -> memoryview:
-        """So many bytes, good until the next call. folder: where large rooms lie on the disk."""
+    def take(self, nbytes: int, folder: Path | None) -> memoryview:
+        """So many bytes, good until the next call.
+
+        folder: where large rooms lie on the disk; None for what must not come there.
+        """
         if nbytes > KEPT_BYTES:
-            return _file_room(nbytes, folder)
+            return (
+                memoryview(mmap.mmap(-1, nbytes)) if folder is None else _file_room(nbytes, folder)
+            )
         if nbytes > len(self._kept):
             self._kept = mmap.mmap(-1, -(-nbytes // STEP_BYTES) * STEP_BYTES)
             if sys.platform == "linux":
@@ -55,8 +60,11 @@ def _file_room(nbytes: int, folder: Path) -> memoryview:
         return memoryview(mmap.mmap(file.fileno(), nbytes))
 
 
-def gather(parts: Sequence[Part], room: Room, folder: Path) -> list[Part]:
-    """The same parts with all of their bytes; raises StorageError for a file that has changed."""
+def gather(parts: Sequence[Part], room: Room, folder: Path | None) -> list[Part]:
+    """The same parts with all of their bytes; raises StorageError for a file that has changed.
+
+    folder: as in `Room.take`.
+    """
     needed = [int(blobs.sizes.sum()) for blobs in _with_files(parts)]
     if not needed:
         return list(parts)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from millstream.encryption import Cipher
 from millstream.errors import MillstreamError, SampleError, WorkerDied
 from millstream.execution.protocol import Executor, Outcome
 from millstream.format import PLAIN, Identity, Schema, schema_error
@@ -81,7 +82,8 @@ class _Failed:
 class JobRun:
     """One run of a job, from whatever its folder holds to all chunks in their places.
 
-    threads: that wait for the disk; 0: the caller's does.
+    threads: that wait for the disk; 0: the caller's does. cipher: of segments, if they are
+    encrypted.
     """
 
     def __init__(
@@ -96,8 +98,10 @@ class JobRun:
         weights: Sequence[float] | None = None,
         threads: int = 0,
         dictionary: DictionaryTurn | None = None,
+        cipher: Cipher | None = None,
     ) -> None:
         self._scratch, self._inputs, self._digest = folder.scratch, inputs, digest
+        self._cipher = cipher
         self._progress, self._waiting_bytes = progress, folder.waiting_bytes
         self._unlike, self._threads = unlike, threads
         self._tasks = list(tasks(len(inputs), weights))
@@ -165,7 +169,7 @@ class JobRun:
     def _missing(self) -> Iterator[Task]:
         """The tasks to run; those whose segments an earlier run wrote are taken over."""
         for task in self._tasks[self._next :]:
-            if has_segment(self._scratch.segment(task.number)):
+            if has_segment(self._scratch.segment(task.number), self._cipher):
                 self._finish(task)
             else:
                 yield task
@@ -247,7 +251,7 @@ class JobRun:
 
     def _finish(self, task: Task) -> None:
         """Takes a task's segment, and gives the cutter all that is now in unbroken order."""
-        segment = read_segment(self._scratch.segment(task.number))
+        segment = read_segment(self._scratch.segment(task.number), self._cipher)
         if segment.skipped:
             self._skipped[task.number] = segment.skipped
         rows = sum(part.rows for part in segment.parts)

@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+from millstream.encryption import Encryption
 from millstream.errors import SampleError, UsageError
 from millstream.execution.machine import Machine
-from millstream.format import MAX_ROWS, PLAIN, Packing, Schema
+from millstream.format import MAX_ROWS, Schema
 from millstream.format.codecs import BlobCodec
 from millstream.store import Store, open_store, service_of
 from millstream.tokens import TokensLoader
 from millstream.units import parse_size
-from millstream.versions import Version
+from millstream.versions import Version, load_version
 from millstream.writing.commit import build_manifest, mixed, shaping, unlike
-from millstream.writing.compression import parse_compression
 from millstream.writing.cuts import MAX_TOKENS, Limits
 from millstream.writing.dictionary import DictionaryTurn, known_dictionary
 from millstream.writing.fetch import InputFetcher
+from millstream.writing.filtering import Filtering
 from millstream.writing.finish import VersionJob, finished
 from millstream.writing.folder import JobFolder
 from millstream.writing.gather import Room
@@ -69,6 +70,7 @@ def optimize(
     on_error: Literal["raise", "skip"] = "raise",
     allow_pickle: bool = False,
     serializers: Sequence[BlobCodec] | Mapping[str, BlobCodec] | None = None,
+    encryption: Encryption | None = None,
     storage_options: Mapping[str, object] | None = None,
     take_over: bool = False,
     verbose: bool | None = None,
@@ -145,6 +147,11 @@ def optimize(
         allow_pickle: Stores values of no other kind by pickle. Who reads them must allow it too.
         serializers: Codecs of your own, objects of subclasses of `BlobCodec`, for values of kinds
             that are not known here; they are asked first. Who reads the dataset passes the same.
+        encryption: How rows are encrypted, by sample or by chunk: FernetEncryption,
+            AESGCMEncryption, RSAEncryption, or a subclass of Encryption, all from
+            `millstream.utilities.encryption`; see docs/encryption.md. chunk_bytes counts what
+            rows take without it. The bytes of an encrypted dataset differ from job to job; its
+            rows, their order and which chunks they are in do not.
         storage_options: Credentials and endpoint, see docs/stores.md: of the bucket, and of inputs
             that are URLs of the same service; with a local output_dir, of the service that the
             inputs lie in. They are written down nowhere.
@@ -166,6 +173,7 @@ def optimize(
         FunctionError: fn raised. Of several bad inputs, this and SampleError name the first.
         NotPicklable: fn or an input cannot be sent to a worker.
         OutputNotEmpty: output_dir holds something else, or another job, finished or not.
+        CannotDecrypt: What is appended to, or the job that goes on, is encrypted otherwise.
         OutputBusy: Another process writes to output_dir, or another machine may be doing so.
         UnsupportedError: output_dir can only be read, or lets two writers win.
         WorkerDied: The same task killed three workers.
@@ -184,7 +192,7 @@ def optimize(
     )
     _check(num_workers, on_error, mode, item_loader, batched)
     is_tokens = item_loader is not None
-    packed = parse_compression(compression)
+    filtering = Filtering.asked(compression, encryption, has_tokens=is_tokens)
     limits = _limits(chunk_bytes, chunk_size, has_tokens=is_tokens)
     store = open_store(output_dir, storage_options if service_of(output_dir) else None)
     # Before any work: what can only be read says so here.
@@ -196,8 +204,8 @@ def optimize(
         "allow_pickle": allow_pickle,
         **({} if mode is None else {"mode": mode}),
         **({"item_loader": "tokens"} if is_tokens else {}),
-        **({} if packed is None else {"compression": str(packed)}),
         "batched": batched,
+        **filtering.settings(),
         **prepared.settings(),
     }
     job = _Job(
@@ -207,11 +215,11 @@ def optimize(
         take_over=take_over,
         key=job_key(prepared.fn, prepared.inputs, settings),
         limits=limits,
-        packing=PLAIN if packed is None else packed.packing(),
+        filtering=filtering,
         workers=count_workers(num_workers),
         verbose=verbose,
     )
-    return told(finished(store, job.key) or job.run(), verbose)
+    return told(job.finished() or job.run(), verbose)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,19 +232,26 @@ class _Job:
     take_over: bool
     key: JobKey
     limits: Limits
-    packing: Packing
+    filtering: Filtering
     workers: int
     verbose: bool | None
+
+    def finished(self) -> Report | None:
+        """The report of an earlier run that finished it, with the same key."""
+        report = finished(self.store, self.key)
+        if report is not None:
+            self.filtering.check_version(self.store, load_version(self.store))
+        return report
 
     def run(self) -> Report:
         """Does what is missing, publishes, and tidies up."""
         job = VersionJob.begin(self.store, self.key, self.workers)
         # Before any work: the first samples may take hours.
-        if (old := job.appends_to) and (
-            error := mixed(self.store, old, has_tokens=self._has_tokens)
-        ):
-            raise error
-        with job.open(take_over=self.take_over) as folder:
+        if old := job.appends_to:
+            if error := mixed(self.store, old, has_tokens=self._has_tokens):
+                raise error
+            self.filtering.check_version(self.store, old)
+        with job.open(take_over=self.take_over, notes=self.filtering.notes) as folder:
             schema, chunks, skipped = self._work(folder, job.appends_to)
             if schema is None:
                 folder.remove()
@@ -252,6 +267,7 @@ class _Job:
         self, folder: JobFolder, old: Version | None
     ) -> tuple[Schema | None, list[ChunkRecord], tuple[Skipped, ...]]:
         """Does what is missing: the schema (None without rows), the chunks, what was skipped."""
+        packing, sealing = self.filtering.packing, self.filtering.sealing(folder.notes)
         work = Work(
             fn=self.prepared.fn,
             chunks=folder.chunks,
@@ -263,9 +279,12 @@ class _Job:
             tokens=self.limits if self._has_tokens else None,
             batched=self.key.settings["batched"],
             room=Room(),
-            packing=self.packing,
+            packing=packing if sealing is None else sealing.packing(packing),
+            sealing=sealing,
         )
-        known = known_dictionary(self.store, self.packing, folder.placed())
+        # In a chunk that is encrypted it cannot be seen, and there it need not be the same.
+        seen = folder.placed() if sealing is None else {}
+        known = known_dictionary(self.store, packing, seen)
         digest = self.key.digest()
         with ProgressBar(len(self.prepared.inputs), show=self.verbose) as bar:
             run = JobRun(
@@ -277,7 +296,8 @@ class _Job:
                 progress=bar,
                 unlike=partial(self._unlike, old),
                 threads=THREADS if self.workers else 0,
-                dictionary=DictionaryTurn(self.packing, known),
+                cipher=None if sealing is None else sealing.segments,
+                dictionary=DictionaryTurn(packing, known),
             )
             schema, chunks = run.run(executor_of(self.workers), work)
         return schema, chunks, run.skipped()

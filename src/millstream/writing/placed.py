@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from millstream.format import Layout, Shape
+from millstream.format import WHOLE, Layout, Shape
 from millstream.format.keys import CHUNKS
 from millstream.store import Store
 from millstream.writing.segment import Skipped
@@ -17,7 +17,8 @@ from millstream.writing.segment import Skipped
 class ChunkRecord:
     """A chunk that is in its place. shapes: by field number, what all its rows share.
 
-    tokens: how many it holds, if it has a token field. filters: the names of those in it.
+    tokens: how many it holds, if it has a token field. filters: the names of those in it, and
+    `body` if there is one of the whole.
     """
 
     digest: str
@@ -32,6 +33,7 @@ class ChunkRecord:
     def of(layout: Layout, digest: str, size: int) -> ChunkRecord:
         """From what a chunk's header says, and what it does not."""
         shapes = {column.field: column.shape for column in layout.columns}
+        whole = set() if layout.body is None else {WHOLE}
         return ChunkRecord(
             digest=digest,
             size=size,
@@ -39,7 +41,7 @@ class ChunkRecord:
             lead=layout.lead(),
             shapes=tuple(map(shapes.get, range(len(layout.schema.fields)))),
             tokens=layout.count_tokens(),
-            filters=tuple(sorted({str(spec["name"]) for spec in layout.filters})),
+            filters=tuple(sorted({str(spec["name"]) for spec in layout.filters} | whole)),
         )
 
 
@@ -71,7 +73,7 @@ class ChunkPlace(Protocol):
         """Has a chunk outlive a power cut, under its name. Any process of the run may do it."""
 
     def record(self, sequence: int, content: bytes) -> None:
-        """Writes down that a chunk is in its place."""
+        """Writes down what a chunk is; that counts once the chunk has its name."""
 
 
 def read_placed(content: bytes) -> Placed | None:

@@ -4,7 +4,7 @@ A private format of one job, read only by the version that wrote it: the buffers
 end to end, a JSON index, its length (u64), and the xxh3 of all before that (u64). Of files that
 are inputs of the job it has the names and states alone. A segment has its name only once it is
 whole, as far as a kill goes; it is not synced to the disk, so after a power cut the checksum
-decides.
+decides. In the segments of an encrypted job each buffer is encrypted, and so is the index.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Container, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,11 +21,16 @@ from typing import Any, BinaryIO
 import numpy as np
 from xxhash import xxh3_64, xxh3_64_intdigest
 
+from millstream.encryption import Cipher
+from millstream.encryption.library import NONCE_BYTES, TAG_BYTES
+from millstream.errors import CannotDecrypt
 from millstream.format import Arrays, Blobs, Files, Part, Schema, Tokens
 from millstream.format.part import NO_FILES
 from millstream.store.local import map_file, storage_errors
 
 _END = struct.Struct("<QQ")
+# How much longer a buffer is when it is encrypted.
+SEALED_BYTES = NONCE_BYTES + TAG_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +75,8 @@ class Segment:
 class SegmentWriter:
     """Writes a segment part by part under a temporary name; `finish` gives it its own."""
 
-    def __init__(self, temporary: Path, final: Path) -> None:
-        self._temporary, self._final = temporary, final
+    def __init__(self, temporary: Path, final: Path, cipher: Cipher | None = None) -> None:
+        self._temporary, self._final, self._cipher = temporary, final, cipher
         self._at = 0
         self._sum = xxh3_64()
         self._parts: list[dict[str, Any]] = []
@@ -125,10 +130,16 @@ class SegmentWriter:
     def _put(self, array: np.ndarray[Any, Any]) -> tuple[int, int]:
         padding = bytes(-self._at % 8)
         start = self._at + len(padding)
+        content = self._sealed(array.view(np.uint8).data, start)
         with storage_errors(self._final):
             self._write(padding)
-            self._write(array.view(np.uint8).data)
-        return start, array.nbytes
+            self._write(content)
+        return start, len(content)
+
+    def _sealed(self, content: bytes | memoryview, start: int) -> bytes | memoryview:
+        if self._cipher is None:
+            return content
+        return self._cipher.seal(content, _place(self._final, start))
 
     def _write(self, content: bytes | memoryview) -> None:
         self._file.write(content)
@@ -143,7 +154,7 @@ class SegmentWriter:
             "skipped": [asdict(some) for some in skipped],
             "first_input": first_input,
         }
-        text = json.dumps(index).encode()
+        text = self._sealed(json.dumps(index).encode(), self._at)
         with storage_errors(self._final):
             self._write(text)
             self._file.write(_END.pack(len(text), self._sum.intdigest()))
@@ -151,8 +162,16 @@ class SegmentWriter:
             self._temporary.replace(self._final)
 
 
-def has_segment(path: Path) -> bool:
-    """Whether an earlier run left a segment here, and all of it is what was written."""
+def _place(path: Path, start: int) -> bytes:
+    """Where a buffer lies, which its ciphertext is bound to."""
+    return f"{path.name}:{start}".encode()
+
+
+def has_segment(path: Path, cipher: Cipher | None = None) -> bool:
+    """Whether an earlier run left a segment here, and all of it is what was written.
+
+    And whether it can be read: not if it is encrypted with another key.
+    """
     try:
         content = map_file(path)
     except FileNotFoundError:
@@ -161,21 +180,65 @@ def has_segment(path: Path) -> bool:
     if end < 0:
         return False
     _, checksum = _END.unpack(content[end:])
-    return xxh3_64_intdigest(content[:end]) == int(checksum)
+    if xxh3_64_intdigest(content[:end]) != int(checksum):
+        return False
+    try:
+        _Buffers(path, content, cipher).index()
+    except CannotDecrypt:
+        return False
+    return True
 
 
-def read_segment(path: Path) -> Segment:
-    """A segment whose parts are mapped, not read."""
-    content = map_file(path)
-    end = len(content) - _END.size
-    length, _ = _END.unpack(content[end:])
-    index = json.loads(bytes(content[end - length : end]))
+def read_segment(path: Path, cipher: Cipher | None = None, opened: Container[int] = ()) -> Segment:
+    """A segment whose parts are mapped, not read.
+
+    opened: the numbers of the parts of an encrypted one whose rows are wanted; of the others there
+    is only how many bytes they have.
+    """
+    buffers = _Buffers(path, map_file(path), cipher)
+    index = buffers.index()
     schema = index["schema"] and _schema(index["schema"])
     return Segment(
-        parts=tuple(_part(content, schema, part) for part in index["parts"]),
+        parts=tuple(
+            _part(buffers.opened() if number in opened else buffers, schema, part)
+            for number, part in enumerate(index["parts"])
+        ),
         skipped=tuple(Skipped(**some) for some in index["skipped"]),
         first_input=index["first_input"],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Buffers:
+    """The buffers of a segment. is_open: whether those with the bytes of rows are decrypted."""
+
+    path: Path
+    content: memoryview
+    cipher: Cipher | None
+    is_open: bool = False
+
+    def opened(self) -> _Buffers:
+        return replace(self, is_open=True)
+
+    def index(self) -> Any:
+        end = len(self.content) - _END.size
+        length, _ = _END.unpack(self.content[end:])
+        return json.loads(bytes(self._get(end - length, end)))
+
+    def array(self, span: tuple[int, int], dtype: str) -> np.ndarray[Any, Any]:
+        return np.frombuffer(self._get(span[0], span[0] + span[1]), dtype)
+
+    def rows(self, span: tuple[int, int]) -> np.ndarray[Any, Any]:
+        if self.cipher is None or self.is_open:
+            return self.array(span, "u1")
+        # As long as they are, and in no memory.
+        return np.broadcast_to(np.zeros(1, np.uint8), span[1] - SEALED_BYTES)
+
+    def _get(self, start: int, stop: int) -> bytes | memoryview:
+        content = self.content[start:stop]
+        return (
+            content if self.cipher is None else self.cipher.open(content, _place(self.path, start))
+        )
 
 
 @lru_cache(maxsize=8)
@@ -184,9 +247,8 @@ def _schema(text: str) -> Schema:
     return Schema.from_json(json.loads(text))
 
 
-def _part(content: memoryview, schema: Schema, value: dict[str, Any]) -> Part:
-    def get(span: tuple[int, int], dtype: str) -> np.ndarray[Any, Any]:
-        return np.frombuffer(content[span[0] : span[0] + span[1]], dtype)
+def _part(buffers: _Buffers, schema: Schema, value: dict[str, Any]) -> Part:
+    get = buffers.array
 
     def files(some: dict[str, tuple[int, int]]) -> Files:
         counts = {name: get(some[name], "i8") for name in ("rows", "starts", "sizes", "mtimes")}
@@ -198,14 +260,14 @@ def _part(content: memoryview, schema: Schema, value: dict[str, Any]) -> Part:
             rows=value["rows"],
             dtype=some["dtype"],
             shapes=tuple(map(tuple, some["shapes"])),
-            data=get(some["data"], "u1"),
+            data=buffers.rows(some["data"]),
         )
         for field, some in value["arrays"].items()
     }
     blobs = value["blobs"] and Blobs(
         sizes=get(value["blobs"]["sizes"], "i8"),
         sums=get(value["blobs"]["sums"], "u8"),
-        data=get(value["blobs"]["data"], "u1"),
+        data=buffers.rows(value["blobs"]["data"]),
         files=NO_FILES if value["blobs"]["files"] is None else files(value["blobs"]["files"]),
     )
     tokens = {
@@ -213,7 +275,7 @@ def _part(content: memoryview, schema: Schema, value: dict[str, Any]) -> Part:
             dtype=some["dtype"],
             counts=get(some["counts"], "i8"),
             joins=get(some["joins"], "?"),
-            data=get(some["data"], "u1"),
+            data=buffers.rows(some["data"]),
         )
         for field, some in value["tokens"].items()
     }

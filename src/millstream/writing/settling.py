@@ -9,14 +9,14 @@ from contextlib import contextmanager
 
 from millstream.writing.placed import ChunkPlace, Placed
 
-# Of each chunk the disk is waited for, or the answer to a small request; neither takes a core.
+# Of each chunk the disk is waited for, which takes no core.
 THREADS = 4
 # So many chunks may wait for it: on a slow disk more would only fill the memory.
 MOST = 8
 
 
 class Settling:
-    """Chunks that workers have put, on their way to being recorded, in the order of coming.
+    """Chunks that workers have put, on their way to the disk, in the order of coming.
 
     pool: where that is done; without one it is done at once.
     """
@@ -26,21 +26,17 @@ class Settling:
         self._under_way: deque[tuple[int, Placed, Future[None]]] = deque()
 
     def add(self, sequence: int, placed: Placed) -> None:
-        """Settles a chunk that is in its place, and records it; `finished` gives it, or raises."""
-        future: Future[None] = Future()
+        """Settles a chunk that a worker has put; `finished` gives it, or raises."""
+        digest, future = placed.chunk.digest, Future[None]()
         if self._pool is not None:
-            future = self._pool.submit(self._settle, sequence, placed)
+            future = self._pool.submit(self._place.settle, digest)
         else:
-            self._settle(sequence, placed)
+            self._place.settle(digest)
             future.set_result(None)
         self._under_way.append((sequence, placed, future))
 
-    def _settle(self, sequence: int, placed: Placed) -> None:
-        self._place.settle(placed.chunk.digest)
-        self._place.record(sequence, placed.to_bytes())
-
     def finished(self, *, wait: bool = False) -> Iterator[tuple[int, Placed]]:
-        """The chunks that are recorded by now. Waits where too many are not; wait: for all."""
+        """The chunks that are settled by now. Waits where too many are not; wait: for all."""
         most = 0 if wait else MOST
         while self._under_way:
             sequence, placed, future = self._under_way[0]

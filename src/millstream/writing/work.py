@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from millstream.encryption.library import Aes
 from millstream.errors import FunctionError, MillstreamError, SampleError
 from millstream.format import (
     PLAIN,
@@ -25,6 +26,7 @@ from millstream.writing.fetch import InputFetcher, NotFetched
 from millstream.writing.gather import Room, gather
 from millstream.writing.placed import ChunkPlace, ChunkRecord, Placed
 from millstream.writing.rows import BatchRows, Raised, Rows, SampleRows
+from millstream.writing.sealing import JobSealing
 from millstream.writing.segment import SegmentWriter, Skipped, read_segment
 from millstream.writing.token_rows import TokenRows
 from millstream.writing.urls import short
@@ -69,7 +71,8 @@ class Work:
     """The callable that travels to every worker.
 
     tokens: what a chunk may hold, if samples are documents of tokens; None for samples of any kind.
-    packing: the filters of chunks. serializers: the user's own codecs.
+    packing: the filters of chunks. sealing: of an encrypted job, whose segments are encrypted too.
+    serializers: the user's own codecs.
     """
 
     fn: Callable[[Any], Any]
@@ -82,6 +85,7 @@ class Work:
     room: Room
     tokens: Limits | None = None
     packing: Packing = PLAIN
+    sealing: JobSealing | None = None
     serializers: tuple[BlobCodec, ...] = ()
 
     def __call__(self, task: EncodeTask | AssembleTask | TrainTask) -> Placed | bytes | None:
@@ -95,7 +99,8 @@ class Work:
     def _encode(self, task: EncodeTask) -> None:
         temporary = self.temporary / f"{task.segment.name}.{os.getpid()}"
         fetched = self.fetcher.open(task.inputs, self.temporary)
-        with SegmentWriter(temporary, task.segment) as writer, fetched as inputs:
+        writing = SegmentWriter(temporary, task.segment, self._cipher)
+        with writing as writer, fetched as inputs:
             rows = self._rows(writer)
             skipped: list[Skipped] = []
             for index, value in enumerate(task.inputs, task.start):
@@ -118,9 +123,12 @@ class Work:
         return kind(builtin(allow_pickle=self.allow_pickle, first=self.serializers), writer)
 
     def _gathered(self, pieces: Sequence[Piece]) -> list[Part]:
-        segments = {path: read_segment(path) for path in {piece[0] for piece in pieces}}
+        wanted: dict[Path, set[int]] = {}
+        for path, part, _, _ in pieces:
+            wanted.setdefault(path, set()).add(part)
+        segments = {path: read_segment(path, self._cipher, some) for path, some in wanted.items()}
         parts = [segments[path].parts[part].slice(a, b) for path, part, a, b in pieces]
-        return gather(parts, self.room, self.temporary)
+        return gather(parts, self.room, None if self.sealing else self.temporary)
 
     def _train(self, task: TrainTask) -> bytes | None:
         return train_dictionary(self._gathered(task.pieces), self.packing)
@@ -130,9 +138,17 @@ class Work:
         chunk = assemble(self._gathered(task.pieces), task.identity, packing)
         record = ChunkRecord.of(chunk.layout, chunk.digest().hex(), chunk.size)
         placed = Placed(chunk=record, start=task.start, stop=task.stop, skipped=task.skipped)
+        # The record comes first, and counts once the chunk is there: a kill between the two would
+        # leave a chunk that nothing names, which is not the one made next if it is encrypted.
+        self.chunks.record(task.identity.sequence, placed.to_bytes())
         # Here, where workers wait for the network side by side.
         self.chunks.put(record.digest, chunk.pieces)
         return placed
+
+    @property
+    def _cipher(self) -> Aes | None:
+        """Of segments."""
+        return None if self.sealing is None else self.sealing.segments
 
 
 def input_error(error: Raised | NotFetched, index: int, value: Any) -> MillstreamError:

@@ -1,0 +1,1 @@
+"""Import paths that LitData documents; the code lies elsewhere."""
