@@ -101,6 +101,9 @@ def same(got: Any, expected: Any) -> bool:
             and got.shape == expected.shape
             and got.tobytes() == expected.tobytes()
         )
+    if hasattr(expected, "untyped_storage"):  # a torch tensor
+        alike = type(got) is type(expected) and got.dtype == expected.dtype
+        return alike and got.shape == expected.shape and bool((got == expected).all())
     if isinstance(expected, float):
         return type(got) is float and np.float64(got).tobytes() == np.float64(expected).tobytes()
     if isinstance(expected, dict):

@@ -23,7 +23,7 @@ Buffer = bytes | memoryview
 Spec = Mapping[str, object]
 
 MAGIC = b"MILLCHNK"
-VERSION = 0
+VERSION = 1
 ALIGN = 64
 PREAMBLE = struct.Struct("<8sHHIQQQ16s")  # and then its checksum
 HEAD_BYTES = PREAMBLE.size + 8

@@ -22,7 +22,7 @@ from millstream.errors import CorruptData, UnsupportedError
 from millstream.format.schema import Schema
 
 MAGIC = b"MILLMANI"
-VERSION = 0
+VERSION = 1
 DIGEST_BYTES = 32
 PREAMBLE = struct.Struct("<8sHHIQQQ24s")
 _DIGEST = re.compile(r"[0-9a-f]{64}")

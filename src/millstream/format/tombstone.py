@@ -14,7 +14,7 @@ from millstream.errors import CorruptData, UnsupportedError
 from millstream.format.manifest import Manifest, read_manifest
 
 MAGIC = b"MILLTOMB"
-VERSION = 0
+VERSION = 1
 _FIELDS = struct.Struct("<8sHH4xQ32s")  # and then their checksum
 _CHECKSUM = struct.Struct("<Q")
 
