@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from copy import copy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ COMPRESSIONS = [None, "zstd"]
 
 @cache
 def at_level(number: int, level: str) -> Encryption:
-    kind = all_kinds()[number]
+    kind = copy(all_kinds()[number])
     kind.level = level
     return kind
 

@@ -94,8 +94,10 @@ class ChunkView:
         body = content[header.body :]
         filtered = header.layout.body
         self._body: PartViews | WholeBody
+        # Asked for itself where each call counts.
+        self._plain: PartViews | None = None
         if filtered is None:
-            self._body = PartViews(body, header.layout, opening)
+            self._body = self._plain = PartViews(body, header.layout, opening)
         else:
             self._body = WholeBody(body, header.layout, filtered, opening)
 
@@ -116,11 +118,11 @@ class ChunkView:
 
         rows: numbers that the chunk has.
         """
-        return self._parts.columns[field].take(rows, out)
+        return (self._plain or self._parts).columns[field].take(rows, out)
 
     def cell(self, field: int, row: int) -> npt.NDArray[Any]:
         """One row of a column, (1, *shape), where it lies."""
-        return self._parts.columns[field].cell(row)
+        return (self._plain or self._parts).columns[field].cell(row)
 
     def shape(self, field: int) -> Shape | None:
         """The shape that all rows of a field share; None if it has no column here."""
@@ -134,7 +136,7 @@ class ChunkView:
     def payloads(self, fields: Sequence[int], rows: Rows) -> list[Sequence[memoryview]]:
         """Rows of fields that lie row by row, a list a field; a blob that fields share is
         verified once."""
-        groups = self._parts.groups
+        groups = (self._plain or self._parts).groups
         found: dict[Blobs, list[Sequence[memoryview]]] = {}
         for field in fields:
             group, _ = groups[field]
