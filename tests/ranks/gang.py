@@ -17,7 +17,7 @@ SECONDS = 150
 
 
 def gang(program: str, ranks: int, folder: Path, **arguments: Any) -> list[Any]:
-    """What a function of `programs.py` returns on each rank, as JSON has it.
+    """What a function of `programs.py`, or module:function, returns on each rank, as JSON has it.
 
     Each gets its arguments, in a process that torchrun seems to have started; they meet in a file
     below `folder`. Fails with what a rank wrote to stderr if one fails, and leaves none behind.
@@ -39,7 +39,10 @@ def gang(program: str, ranks: int, folder: Path, **arguments: Any) -> list[Any]:
 
 
 def _start(rank: int, ranks: int, given: str) -> subprocess.Popen[str]:
-    launcher = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks)}
+    launcher = {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks),
+        "LOCAL_WORLD_SIZE": str(ranks), "TORCHELASTIC_RUN_ID": "test",
+    }  # fmt: skip
     path = os.pathsep.join(map(str, (SOURCE, HERE, HERE.parent)))
     return subprocess.Popen(
         [sys.executable, str(HERE / "programs.py"), given],

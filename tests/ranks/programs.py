@@ -1,7 +1,11 @@
-"""What each rank runs; `gang.py` starts this file. A function's result is printed as JSON."""
+"""What each rank runs; `gang.py` starts this file. A function's result is printed as JSON.
+
+Functions of other modules are named module:function.
+"""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -63,7 +67,7 @@ def _train(model: Any, loader: Loader) -> int:
     return steps
 
 
-def made_early(place: str) -> dict[str, Any]:
+def made_early(place: str, meet: str) -> dict[str, Any]:
     """A loader from before init_process_group, which `main` leaves to this."""
     hidden = {name: os.environ.pop(name) for name in ("RANK", "WORLD_SIZE")}
     dataset = opened(place, drop_last=False)
@@ -72,7 +76,7 @@ def made_early(place: str) -> dict[str, Any]:
     before = len(early)
     next(iter(begun))
     os.environ.update(hidden)
-    initialize()
+    initialize(meet)
     try:
         iter(begun)
         refused = ""
@@ -156,19 +160,22 @@ def grouped(place: str) -> list[Any]:
     return [seen, report.exact, report.delivered.count]
 
 
-def initialize() -> None:
-    """Meets the other ranks."""
+def initialize(meet: str) -> None:
+    """Meets the other ranks at a file."""
     rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    meet = f"file://{GIVEN['meet']}"
-    dist.init_process_group("gloo", init_method=meet, rank=rank, world_size=ranks)
+    dist.init_process_group("gloo", init_method=f"file://{meet}", rank=rank, world_size=ranks)
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    GIVEN = json.loads(sys.argv[1])
-    if GIVEN["program"] != "made_early":
-        initialize()
-    result = globals()[GIVEN["program"]](**GIVEN["arguments"])
+    given = json.loads(sys.argv[1])
+    module, _, name = given["program"].rpartition(":")
+    if name == "made_early":
+        given["arguments"]["meet"] = given["meet"]
+    else:
+        initialize(given["meet"])
+    program = getattr(importlib.import_module(module), name) if module else globals()[name]
+    result = program(**given["arguments"])
     dist.barrier()
-    print(json.dumps(result), flush=True)
+    print("\n" + json.dumps(result), flush=True)
     dist.destroy_process_group()

@@ -91,6 +91,7 @@ class Run:
         self.padded = 0  # of the last batch: see `Plan.padding`
         self._loaded: Mapping[str, Any] | None = None  # the settings of a state, until `start`
         self._moved = False  # whether a batch came since `start`, or since a state was loaded
+        self.is_misled = False  # see `expect`
 
     def _order(self, saved: Mapping[str, Any] | None) -> AnyOrder:
         shape = self.shape
@@ -109,7 +110,7 @@ class Run:
         self._next = Cursor(epoch=self._cursor.epoch + 1, position=0)
         plan = self._plan(self._cursor)
         self._tally = Tally(plan, self.rank, self._digest())
-        self._loaded, self._moved = None, False
+        self._loaded, self._moved, self.is_misled = None, False, False
         return plan
 
     def _digest(self) -> str:
@@ -153,12 +154,12 @@ class Run:
     def expect(self, epoch: int) -> None:
         """The next `start` begins this epoch, or goes on with it where no batch of it came yet.
 
-        Unlike `set_epoch` it may be called when an epoch has begun: the state stays as it is.
+        Unlike `set_epoch` it may be called when an epoch has begun: the state stays as it is. If
+        that is another one, and no batch of it came, it `is_misled`, and should be started anew.
         """
-        if self._cursor.epoch == epoch and not self._moved:
-            self._next = self._cursor
-        else:
-            self._next = Cursor(epoch=epoch, position=0)
+        here = self._cursor.epoch == epoch and not self._moved
+        self._next = self._cursor if here else Cursor(epoch=epoch, position=0)
+        self.is_misled = not here and not self._moved
 
     def __len__(self) -> int:
         """The steps of a whole epoch in the present shape that give this rank a batch.

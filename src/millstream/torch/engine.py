@@ -172,7 +172,14 @@ class EpochIterator(Iterator[Any]):
     def __init__(
         self, run: Run, engine: Engine, pin: Callable[[Any], Any] | None, mark: str | None
     ) -> None:
-        self._run, self._engine, self._mark = run, engine, mark
+        self._run, self._engine, self._pin, self._mark = run, engine, pin, mark
+        self._step = 0  # the next one
+        self._finished = False
+        self._broken: str | None = None  # why it gives no batch any more, though some are left
+        self._begin()
+
+    def _begin(self) -> None:
+        run, engine = self._run, self._engine
         self._plan = run.start()
         self._ahead = engine.feed.ahead(
             run.order,
@@ -182,16 +189,16 @@ class EpochIterator(Iterator[Any]):
             ranks=self._plan.ranks,
         )
         made = engine.batches(run, self._plan)
-        self._made = made if pin is None else Pinned(made, pin)
+        self._made = made if self._pin is None else Pinned(made, self._pin)
         self.steps = self._plan.steps_of(run.rank)
-        self._step = 0  # the next one
         self._since = now()
-        self._finished = False
-        self._broken: str | None = None  # why it gives no batch any more, though some are left
 
     def __next__(self) -> Any:
         if self._broken is not None:
             raise UsageError(self._broken)
+        if self._step == 0 and self._run.is_misled:
+            self._made.close()
+            self._begin()
         asked = now()
         try:
             made = next(self._made)
