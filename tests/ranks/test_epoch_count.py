@@ -1,4 +1,4 @@
-"""What a loader makes of the epochs that frameworks count, by the orders in which they tell them."""
+"""What a loader makes of the epochs that frameworks count, by when they tell them."""
 
 from __future__ import annotations
 

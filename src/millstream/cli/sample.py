@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from millstream.cli.arguments import add_command, add_json, add_place, open_give
 from millstream.cli.show import dtype_text, note, print_json, table
 from millstream.cli.values import Leaf
 from millstream.errors import UsageError
-from millstream.format import bind, builtin, rebuilder
+from millstream.format import Codec, Schema, bind, builtin, rebuilder
 from millstream.format.codecs import BlobCodec
 from millstream.format.tree import flattener
 from millstream.reading.dataset import StreamingDataset
@@ -78,6 +79,35 @@ def _get(args: argparse.Namespace) -> int:
     return 0
 
 
+def open_stored(args: argparse.Namespace, schema: Schema, **options: Any) -> StreamingDataset:
+    """The dataset with its fields as they are stored: arrays, or the payloads' bytes."""
+    decode: dict[str, Any] = {
+        field.name: "bytes" if isinstance(codec, BlobCodec) else "numpy"
+        for field, codec in zip(schema.fields, _codecs(schema), strict=True)
+    }
+    return StreamingDataset(
+        args.place,
+        storage_options=storage_options(args),
+        decode=decode,
+        allow_pickle=True,  # nothing is unpickled: decoded to bytes, a pickle stays closed
+        **options,
+    )
+
+
+def leaves_of(schema: Schema, sample: Any, *, opens_pickles: bool) -> list[Leaf]:
+    """The fields of a sample of such a dataset."""
+    stored: list[Any] = []
+    flattener(schema.tree)(sample, stored)
+    return [
+        Leaf(field=field, codec=codec, stored=value, opens_pickles=opens_pickles)
+        for field, codec, value in zip(schema.fields, _codecs(schema), stored, strict=True)
+    ]
+
+
+def _codecs(schema: Schema) -> Sequence[Codec]:
+    return bind(schema, builtin(allow_pickle=True))
+
+
 class _Sample:
     """A row that was asked for; its fields are read as they are stored."""
 
@@ -85,25 +115,9 @@ class _Sample:
         self._store = open_given(args)
         manifest = load_version(self._store, args.version).manifest
         self._manifest, self._schema = manifest, manifest.schema
-        codecs = bind(self._schema, builtin(allow_pickle=True))
-        decode: dict[str, Any] = {
-            field.name: "bytes" if isinstance(codec, BlobCodec) else "numpy"
-            for field, codec in zip(self._schema.fields, codecs, strict=True)
-        }
-        dataset = StreamingDataset(
-            args.place,
-            storage_options=storage_options(args),
-            version=manifest.version,
-            decode=decode,
-            allow_pickle=True,  # nothing is unpickled: decoded to bytes, a pickle stays closed
-        )
-        stored: list[Any] = []
-        flattener(self._schema.tree)(dataset[args.row], stored)
+        dataset = open_stored(args, self._schema, version=manifest.version)
         self._row = args.row + (manifest.rows if args.row < 0 else 0)
-        self._leaves = [
-            Leaf(field=field, codec=codec, stored=value, opens_pickles=args.allow_pickle)
-            for field, codec, value in zip(self._schema.fields, codecs, stored, strict=True)
-        ]
+        self._leaves = leaves_of(self._schema, dataset[args.row], opens_pickles=args.allow_pickle)
 
     def one(self, name: str | None) -> Leaf:
         """The field of a name, or the only one; raises UsageError."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from millstream.errors import UnsupportedError
 from millstream.format import Field
-from millstream.plan import AnyEpoch, AnyOrder, Needs, SideBySide, SideBySideEpoch, shortest
+from millstream.plan import AnyEpoch, AnyOrder, SideBySide, SideBySideEpoch, shortest
 from millstream.reading.explained import ChunkCosts, Costed
 from millstream.reading.feed import Feed, MakePositions, Passing, Read
 from millstream.reading.output import Room
@@ -99,19 +99,22 @@ class SideBySideStream:
         return _AheadOfAll(self.feeds, ours, start, rank, ranks, among * len(self.feeds))
 
     def costs(self, epoch: AnyEpoch, rank: int, ranks: int) -> Iterator[ChunkCosts]:
-        """The chunks that a rank needs in an epoch, of each dataset in each of its own epochs."""
+        """The chunks that a rank needs in an epoch, of each dataset in all epochs of its own."""
         ours = cast(SideBySideEpoch, epoch)  # of an order that `order` made
         for number, feed in enumerate(self.feeds):
+            if not isinstance(feed, Costed):
+                raise UnsupportedError("only datasets of chunks can say what they cost")
             rows = ours.order.sources[number].length
             first, at = ours.place(number, 0)
             last, _ = ours.place(number, ours.length - 1)
+            turns = []
             for turn in range(first, last + 1):
                 start = (turn - first) * rows - at  # where this epoch of the dataset begins
                 theirs = ours.source_epoch(number, turn)
-                if not isinstance(feed, Costed):
-                    raise UnsupportedError("only datasets of chunks can say what they cost")
-                for costs in feed.costs(theirs, (rank - start) % ranks, ranks):
-                    yield _moved(costs, start, ours.length)
+                found = feed.costs(theirs, (rank - start) % ranks, ranks)
+                turns.append([costs.moved(start, ours.length) for costs in found])
+            for costs in zip(*turns, strict=True):
+                yield ChunkCosts.joined(costs)
 
     @property
     def is_near(self) -> bool:
@@ -199,15 +202,6 @@ class _Beside:
     def columns(self, output: Room) -> list[Any]:
         """The fields of all datasets."""
         return [column for read in self._reads for column in read.columns(output)]
-
-
-def _moved(costs: ChunkCosts, start: int, length: int) -> ChunkCosts:
-    """The same at positions that count from elsewhere, as far as these are below `length`."""
-    needs = costs.needs
-    first, last = needs.first + start, np.minimum(needs.last + start, length - 1)
-    there = (last >= 0) & (first < length)
-    moved = Needs(chunk=needs.chunk[there], first=np.maximum(first, 0)[there], last=last[there])
-    return ChunkCosts(needs=moved, sizes=costs.sizes)
 
 
 def _known(positions: Rows) -> MakePositions:

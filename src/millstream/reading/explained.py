@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -23,6 +23,24 @@ class ChunkCosts:
 
     needs: Needs
     sizes: Rows
+
+    def moved(self, by: int, stop: int) -> ChunkCosts:
+        """The same at positions that count from elsewhere, as far as these are 0 to stop - 1."""
+        first, last = self.needs.first + by, self.needs.last + by
+        there = (last >= 0) & (first < stop)
+        first, last = np.maximum(first, 0)[there], np.minimum(last, stop - 1)[there]
+        needs = Needs(chunk=self.needs.chunk[there], first=first, last=last)
+        return ChunkCosts(needs=needs, sizes=self.sizes)
+
+    @staticmethod
+    def joined(parts: Sequence[ChunkCosts]) -> ChunkCosts:
+        """Those of one dataset, together."""
+        needs = Needs(
+            chunk=np.concatenate([part.needs.chunk for part in parts]),
+            first=np.concatenate([part.needs.first for part in parts]),
+            last=np.concatenate([part.needs.last for part in parts]),
+        )
+        return ChunkCosts(needs=needs, sizes=parts[0].sizes)
 
 
 @runtime_checkable
@@ -102,9 +120,11 @@ class DatasetPlan(Plan):
             raise UsageError('length=float("inf") has no end, so what it costs cannot be said')
         end = self.after(self.steps)
         who = (0, 1) if rank is None else (rank, self.ranks)
-        costs = [_between(c, self.start, end) for c in self.feed.costs(self.epoch, *who)]
+        # Positions count from where the plan starts.
+        found = self.feed.costs(self.epoch, *who)
+        costs = [cost.moved(-self.start, end - self.start) for cost in found]
         sizes = [cost.sizes[np.unique(cost.needs.chunk)] for cost in costs]
-        first_end = self.after(min(self.steps, 1))
+        first_end = self.after(min(self.steps, 1)) - self.start
         heads = (cost.needs.chunk[cost.needs.first < first_end] for cost in costs)
         samples = len(range(self.start + (who[0] - self.start) % who[1], end, who[1]))
         read = self.steps * self.batch_size * (self.ranks if rank is None else 1)
@@ -125,7 +145,7 @@ class DatasetPlan(Plan):
         )
 
 
-def planned(feed: Feed, order: AnyOrder, shape: Shape, epoch: int) -> DatasetPlan:
+def planned(feed: Feed, order: AnyOrder, shape: Shape, epoch: int, start: int = 0) -> DatasetPlan:
     """The plan of an epoch of an order of a feed's rows."""
     return DatasetPlan(
         epoch=order.epoch(epoch),
@@ -133,17 +153,8 @@ def planned(feed: Feed, order: AnyOrder, shape: Shape, epoch: int) -> DatasetPla
         ranks=shape.ranks,
         drop_last=shape.drop_last,
         pad=shape.pad,
+        start=start,
         feed=feed,
-    )
-
-
-def _between(costs: ChunkCosts, start: int, end: int) -> ChunkCosts:
-    """What of it is needed at the positions start to end - 1."""
-    needs = costs.needs
-    there = (needs.last >= start) & (needs.first < end)
-    first, last = np.maximum(needs.first[there], start), np.minimum(needs.last[there], end - 1)
-    return ChunkCosts(
-        needs=Needs(chunk=needs.chunk[there], first=first, last=last), sizes=costs.sizes
     )
 
 

@@ -108,15 +108,17 @@ class Streamed(ABC):
         epoch: int = 0,
         drop_last: bool | None = None,
         pad: bool = False,
+        start: int = 0,
     ) -> DatasetPlan:
         """Who reads what when in an epoch: `.batch(step, rank)` gives row numbers, `.when(row)`
         the places of a row, `.explain()` what it costs. `loader.plan()` is that of a loader.
 
-        drop_last, pad: as for a loader.
+        drop_last, pad: as for a loader. start: the position that step 0 begins at, as a state has
+        it that a run goes on from.
         """
         shape = divided(batch_size, ranks, self._drops(drop_last), pad)
         order = self._feed.order(ranks, batch_size=batch_size)
-        return planned(self._feed, order, shape, epoch)
+        return planned(self._feed, order, shape, epoch, start)
 
     def batches(
         self,
