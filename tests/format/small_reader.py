@@ -35,7 +35,7 @@ class SmallChunk:
         self.decrypt, self.place = decrypt, content[40:56] + content[32:40]
         magic, version, flags, length, size, self.rows = struct.unpack_from("<8sHHIQQ", content)
         (checksum,) = struct.unpack_from("<Q", content, 56)
-        assert (magic, version, flags, size) == (b"MILLCHNK", 0, 0, len(content))
+        assert (magic, version, flags, size) == (b"MILLCHNK", 1, 0, len(content))
         header = content[64 : 64 + length]
         assert xxh3_64_intdigest(content[:56] + header) == checksum
         self.body = content[64 + length :]

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,13 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scripts import SOURCE
 from strategies import Point
 from torch.utils.data import DataLoader, IterableDataset, default_collate
 
 import millstream as ms
 from millstream import errors
-from millstream.torch.topology import find_ranks
 
 pytestmark = [
     pytest.mark.timeout(200),
@@ -218,60 +212,3 @@ def test_under_a_plain_dataloader(folder: Path, workers: int, context: str) -> N
         multiprocessing_context=context if workers else None,
     )
     assert sorted(ids(loader)) == list(range(COUNT))
-
-
-def test_ranks_are_found_from_the_launcher() -> None:
-    def found(**variables: str) -> tuple[int, int, str]:
-        ranks = find_ranks(variables)
-        return ranks.rank, ranks.ranks, ranks.source
-
-    assert found(RANK="3", WORLD_SIZE="8") == (3, 8, "torchrun")
-    assert found(SLURM_PROCID="1", SLURM_NTASKS="2") == (1, 2, "SLURM")
-    assert found(OMPI_COMM_WORLD_RANK="0", OMPI_COMM_WORLD_SIZE="4")[:2] == (0, 4)
-    assert found()[:2] == (0, 1)
-    with pytest.raises(errors.UsageError):
-        found(RANK="8", WORLD_SIZE="8")
-
-
-def test_real_ranks_of_torch_distributed(folder: Path, tmp_path: Path) -> None:
-    script = tmp_path / "rank.py"
-    script.write_text(
-        textwrap.dedent(f"""
-        import sys
-        import torch.distributed as dist
-        from torch.utils.data import DataLoader
-        import millstream as ms
-        from millstream import errors
-
-        if __name__ == "__main__":
-            rank, meet = int(sys.argv[1]), "file://{tmp_path}/meet"
-            ds = ms.StreamingDataset({str(folder)!r}, shuffle=True, fields=["id"], drop_last=False)
-            early = ms.StreamingDataLoader(ds, batch_size=8)
-            dist.init_process_group("gloo", init_method=meet, rank=rank, world_size=2)
-            try:
-                iter(early)
-                raise SystemExit("each rank would have read everything")
-            except errors.UsageError as error:
-                assert f"rank {{rank}} of 2" in str(error), error
-            ours = ms.StreamingDataLoader(ds, batch_size=8)
-            plain = DataLoader(ds, batch_size=8, num_workers=2, multiprocessing_context="spawn")
-            for loader in (ours, plain):
-                print(*[i for batch in loader for i in batch["id"].tolist()])
-            dist.destroy_process_group()
-        """)
-    )
-    environment = {**os.environ, "PYTHONPATH": SOURCE}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(rank)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    lines = [process.communicate()[0].splitlines() for process in ranks]
-    assert [process.returncode for process in ranks] == [0, 0]
-    assert [len(of_rank) for of_rank in lines] == [2, 2]
-    for mine, theirs in zip(*lines, strict=True):
-        assert sorted(map(int, (mine + " " + theirs).split())) == list(range(COUNT))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,11 @@ from millstream.cli.secrets import add_key, encryption_of
 from millstream.cli.show import dtype_text, note, print_json, table
 from millstream.cli.values import Leaf
 from millstream.errors import UsageError
-from millstream.format import bind, builtin, rebuilder
+from millstream.format import Codec, Manifest, Schema, bind, builtin, rebuilder
 from millstream.format.codecs import BlobCodec
 from millstream.format.tree import flattener
 from millstream.reading.dataset import StreamingDataset
+from millstream.store import Store
 from millstream.units import size_text
 from millstream.versions import load_version
 
@@ -81,6 +83,40 @@ def _get(args: argparse.Namespace) -> int:
     return 0
 
 
+def open_stored(
+    args: argparse.Namespace, store: Store, manifest: Manifest, **options: Any
+) -> StreamingDataset:
+    """The dataset with its fields as they are stored: arrays, or the payloads' bytes."""
+    schema = manifest.schema
+    decode: dict[str, Any] = {
+        field.name: "bytes" if isinstance(codec, BlobCodec) else "numpy"
+        for field, codec in zip(schema.fields, _codecs(schema), strict=True)
+    }
+    return StreamingDataset(
+        args.place,
+        storage_options=storage_options(args),
+        encryption=encryption_of(args, store, manifest),
+        decode=decode,
+        allow_pickle=True,  # nothing is unpickled: decoded to bytes, a pickle stays closed
+        **options,
+    )
+
+
+def leaves_of(schema: Schema, sample: Any, *, opens_pickles: bool) -> list[Leaf]:
+    """The fields of a sample of such a dataset."""
+    stored: list[Any] = []
+    flattener(schema.tree)(sample, stored)
+    return [
+        Leaf(field=field, codec=codec, stored=value, opens_pickles=opens_pickles)
+        for field, codec, value in zip(schema.fields, _codecs(schema), stored, strict=True)
+    ]
+
+
+def _codecs(schema: Schema) -> Sequence[Codec]:
+    names = [field.name for field in schema.fields]
+    return bind(schema, builtin(allow_pickle=True), closed=names)
+
+
 class _Sample:
     """A row that was asked for; its fields are read as they are stored."""
 
@@ -88,27 +124,9 @@ class _Sample:
         self._store = open_given(args)
         manifest = load_version(self._store, args.version).manifest
         self._manifest, self._schema = manifest, manifest.schema
-        names = [field.name for field in self._schema.fields]
-        codecs = bind(self._schema, builtin(allow_pickle=True), closed=names)
-        decode: dict[str, Any] = {
-            field.name: "bytes" if isinstance(codec, BlobCodec) else "numpy"
-            for field, codec in zip(self._schema.fields, codecs, strict=True)
-        }
-        dataset = StreamingDataset(
-            args.place,
-            storage_options=storage_options(args),
-            version=manifest.version,
-            encryption=encryption_of(args, self._store, manifest),
-            decode=decode,
-            allow_pickle=True,  # nothing is unpickled: decoded to bytes, a pickle stays closed
-        )
-        stored: list[Any] = []
-        flattener(self._schema.tree)(dataset[args.row], stored)
+        dataset = open_stored(args, self._store, manifest, version=manifest.version)
         self._row = args.row + (manifest.rows if args.row < 0 else 0)
-        self._leaves = [
-            Leaf(field=field, codec=codec, stored=value, opens_pickles=args.allow_pickle)
-            for field, codec, value in zip(self._schema.fields, codecs, stored, strict=True)
-        ]
+        self._leaves = leaves_of(self._schema, dataset[args.row], opens_pickles=args.allow_pickle)
 
     def one(self, name: str | None) -> Leaf:
         """The field of a name, or the only one; raises UsageError."""

@@ -8,7 +8,7 @@ from millstream.plan.order import Epoch, Needs, Order, default_lanes, default_wi
 from millstream.plan.parallel import ENDLESS, SideBySide, SideBySideEpoch, shortest
 from millstream.plan.permute import Keys, derive, mix, permute, shuffled, unpermute
 from millstream.plan.plan import Plan, StepRows, When
-from millstream.plan.proof import CoverageReport, Tally
+from millstream.plan.proof import CoverageReport, RanksReport, Tally
 from millstream.plan.protocol import AnyEpoch, AnyOrder
 from millstream.plan.randomness import (
     decoding_keys,
@@ -39,6 +39,7 @@ __all__ = [
     "Order",
     "Pieces",
     "Plan",
+    "RanksReport",
     "Selection",
     "SideBySide",
     "SideBySideEpoch",

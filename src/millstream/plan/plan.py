@@ -31,7 +31,9 @@ class Plan:
     """An epoch divided among ranks; raises UsageError.
 
     Rank r of R reads the positions p with p mod R = r. Step s covers the positions from
-    start + s * batch_size * R on; start is 0, or where a run resumed.
+    start + s * batch_size * R on; start is 0, or where a run resumed. pad: whether the last step
+    gives every rank a full batch, at its end samples that came before: they are read again, and
+    count for nothing.
     """
 
     epoch: AnyEpoch
@@ -39,8 +41,11 @@ class Plan:
     ranks: int
     drop_last: bool
     start: int = 0
+    pad: bool = False
 
     def __post_init__(self) -> None:
+        if self.pad and self.drop_last:
+            raise UsageError("pad fills the last batches, which drop_last leaves out: give one")
         if self.batch_size < 1 or self.ranks < 1:
             raise UsageError(f"batch_size {self.batch_size}, ranks {self.ranks}; both at least 1")
         if not 0 <= self.start <= self.epoch.length:
@@ -60,7 +65,8 @@ class Plan:
         return min(self.start + step * self.batch_size * self.ranks, self.epoch.length)
 
     def positions(self, step: int, rank: int) -> Ints:
-        """The positions of a step on a rank, int64, at most batch_size."""
+        """The positions of a step on a rank, int64, at most batch_size; at the end those again
+        that fill it up, if `pad`."""
         if not (0 <= step < self.steps and 0 <= rank < self.ranks):
             raise UsageError(
                 f"step {step} of {self.steps}, rank {rank} of {self.ranks}: out of range"
@@ -69,8 +75,25 @@ class Plan:
 
     def positions_of(self, first_step: int, last_step: int, rank: int) -> Ints:
         """The positions of the steps first_step to last_step - 1 on a rank, int64."""
+        if not self.pad:
+            return self.fresh_of(first_step, last_step, rank)
+        each = self.batch_size * self.ranks
+        first, end = self.start + first_step * each, self.start + last_step * each
+        full = np.arange(first + (rank - first) % self.ranks, end, self.ranks, dtype=np.int64)
+        # What the rank read a step before is near; but a whole epoch may be shorter than a step.
+        before = np.where(full < each, full, full - each) % max(self.epoch.length, 1)
+        return np.where(full < self.epoch.length, full, before)
+
+    def fresh_of(self, first_step: int, last_step: int, rank: int) -> Ints:
+        """Those of them that were not read before: all, but for what `pad` adds at the end."""
         first, end = self.after(first_step), self.after(last_step)
         return np.arange(first + (rank - first) % self.ranks, end, self.ranks, dtype=np.int64)
+
+    def padding(self, step: int, rank: int) -> int:
+        """How many samples at the end of a batch are there to fill it, and came before."""
+        if not self.pad or step + 1 < self.steps:
+            return 0
+        return self.batch_size - len(self.fresh_of(step, step + 1, rank))
 
     def batch(self, step: int, rank: int) -> Ints:
         """The row numbers of a step on a rank, int64, in the order of the batch."""
@@ -105,7 +128,7 @@ class Plan:
         return total
 
     def steps_of(self, rank: int) -> int:
-        """The steps that give a rank at least one position: all, or all but the last."""
+        """The steps that give a rank at least one sample: all, or all but the last."""
         steps = self.steps
         return steps - 1 if steps and not len(self.positions(steps - 1, rank)) else steps
 

@@ -50,6 +50,11 @@ class Batches:
         """The batches that are left of the epoch where the run stands."""
         return self._run.remaining
 
+    @property
+    def padded(self) -> int:
+        """How many samples at the end of the last batch came before, and only fill it: `pad`."""
+        return self._run.padded
+
     def coverage(self) -> CoverageReport:
         """Whether the epoch that was iterated last gave just the planned rows up to here."""
         return self._run.coverage()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 
+from millstream.errors import UnsupportedError
 from millstream.format import Field
 from millstream.plan import AnyEpoch, AnyOrder, SideBySide, SideBySideEpoch, shortest
+from millstream.reading.explained import ChunkCosts, Costed
 from millstream.reading.feed import Feed, MakePositions, Passing, Read
 from millstream.reading.output import Room
 from millstream.reading.reader import Empty, Rows
@@ -95,6 +97,24 @@ class SideBySideStream:
         beside = cast(SideBySide, order)  # which `order` made
         ours = beside.epoch(epoch)
         return _AheadOfAll(self.feeds, ours, start, rank, ranks, among * len(self.feeds))
+
+    def costs(self, epoch: AnyEpoch, rank: int, ranks: int) -> Iterator[ChunkCosts]:
+        """The chunks that a rank needs in an epoch, of each dataset in all epochs of its own."""
+        ours = cast(SideBySideEpoch, epoch)  # of an order that `order` made
+        for number, feed in enumerate(self.feeds):
+            if not isinstance(feed, Costed):
+                raise UnsupportedError("only datasets of chunks can say what they cost")
+            rows = ours.order.sources[number].length
+            first, at = ours.place(number, 0)
+            last, _ = ours.place(number, ours.length - 1)
+            turns = []
+            for turn in range(first, last + 1):
+                start = (turn - first) * rows - at  # where this epoch of the dataset begins
+                theirs = ours.source_epoch(number, turn)
+                found = feed.costs(theirs, (rank - start) % ranks, ranks)
+                turns.append([costs.moved(start, ours.length) for costs in found])
+            for costs in zip(*turns, strict=True):
+                yield ChunkCosts.joined(costs)
 
     @property
     def is_near(self) -> bool:

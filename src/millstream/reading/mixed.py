@@ -13,6 +13,7 @@ from millstream.errors import UsageError
 from millstream.plan import AnyEpoch, AnyOrder, Group, MixedEpoch, Mixture, Needs, default_lanes
 from millstream.reading.ahead import Ahead
 from millstream.reading.arguments import positive
+from millstream.reading.explained import ChunkCosts
 from millstream.reading.feed import MakePositions
 from millstream.reading.protocol import RowSource
 from millstream.reading.reader import Empty, Rows
@@ -168,6 +169,12 @@ class MixedStream:
             )
             for number, stream in enumerate(self.streams)
         )
+
+    def costs(self, epoch: AnyEpoch, rank: int, ranks: int) -> Iterator[ChunkCosts]:
+        """The chunks that a rank needs in an epoch, of each dataset."""
+        ours = cast(MixedEpoch, epoch)  # of an order that `order` made
+        for number, stream in enumerate(self.streams):
+            yield stream.costed(ours.needs(number, rank, ranks))
 
     @property
     def is_near(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, cast
@@ -15,6 +15,7 @@ from millstream.plan import (
     AnyOrder,
     Cut,
     Epoch,
+    Needs,
     Order,
     Selection,
     decoding_keys,
@@ -25,6 +26,7 @@ from millstream.plan import (
 from millstream.plan import subsample as take_part
 from millstream.reading.ahead import Ahead, Needing
 from millstream.reading.arguments import positive
+from millstream.reading.explained import ChunkCosts
 from millstream.reading.feed import MakePositions
 from millstream.reading.protocol import ReadRows, RowSource
 from millstream.reading.reader import Empty, Rows
@@ -128,6 +130,15 @@ class Stream:
         """Has fetched what a rank needs of an order of these rows, from a position on."""
         needing = cast(Needing, order)  # which `order` made
         return Ahead(self.source, needing, epoch, start, rank=rank, ranks=ranks, among=among)
+
+    def costs(self, epoch: AnyEpoch, rank: int, ranks: int) -> Iterator[ChunkCosts]:
+        """The chunks that a rank needs in an epoch."""
+        ours = cast(Epoch, epoch)  # of an order that `order` made
+        yield self.costed(ours.needs(rank, ranks))
+
+    def costed(self, needs: Needs) -> ChunkCosts:
+        """What is needed, with the bytes of all chunks."""
+        return ChunkCosts(needs=needs, sizes=self.source.manifest.chunks.sizes.astype(np.int64))
 
     @property
     def is_near(self) -> bool:

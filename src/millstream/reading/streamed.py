@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from millstream import interop
-from millstream.plan import AnyEpoch, Plan
+from millstream.plan import AnyEpoch
 from millstream.reading.batches import Batches
+from millstream.reading.explained import DatasetPlan, planned
 from millstream.reading.feed import Feed
 from millstream.reading.reader import Rows
-from millstream.reading.run import Shape, check_rank, drops_last
+from millstream.reading.run import check_rank, divided, drops_last
 
 # The rows that plain iteration reads at a time.
 BLOCK_ROWS = 64
@@ -99,25 +100,47 @@ class Streamed(ABC):
 
     # Its order --------------------------------------------------------------------------------
 
-    def plan(self, *, batch_size: int, ranks: int = 1, epoch: int = 0) -> Plan:
+    def plan(
+        self,
+        *,
+        batch_size: int,
+        ranks: int = 1,
+        epoch: int = 0,
+        drop_last: bool | None = None,
+        pad: bool = False,
+        start: int = 0,
+    ) -> DatasetPlan:
         """Who reads what when in an epoch: `.batch(step, rank)` gives row numbers, `.when(row)`
-        the places of a row."""
-        drops = drops_last(self.drop_last, ranks)
-        shape = Shape(batch_size=batch_size, ranks=ranks, drop_last=drops)
-        return shape.plan(self._feed.order(ranks, batch_size=batch_size).epoch(epoch))
+        the places of a row, `.explain()` what it costs. `loader.plan()` is that of a loader.
+
+        drop_last, pad: as for a loader. start: the position that step 0 begins at, as a state has
+        it that a run goes on from.
+        """
+        shape = divided(batch_size, ranks, self._drops(drop_last), pad)
+        order = self._feed.order(ranks, batch_size=batch_size)
+        return planned(self._feed, order, shape, epoch, start)
 
     def batches(
-        self, batch_size: int, *, rank: int = 0, ranks: int = 1, drop_last: bool | None = None
+        self,
+        batch_size: int,
+        *,
+        rank: int = 0,
+        ranks: int = 1,
+        drop_last: bool | None = None,
+        pad: bool = False,
     ) -> Batches:
         """Epochs of numpy batches, without torch: the structure of a sample around arrays
         (batch, *shape), or lists where rows differ in shape or are no arrays.
 
-        Transforms are not applied: they are functions of one sample.
+        Transforms are not applied: they are functions of one sample. drop_last, pad: as for a
+        StreamingDataLoader.
         """
         check_rank(rank, ranks)
-        drops = self.drop_last if drop_last is None else drop_last
-        shape = Shape(batch_size=batch_size, ranks=ranks, drop_last=drops_last(drops, ranks))
+        shape = divided(batch_size, ranks, self._drops(drop_last), pad)
         return Batches(self._feed, shape, rank)
+
+    def _drops(self, given: bool | None) -> bool | None:
+        return self.drop_last if given is None else given
 
 
 # For the loader, and not for users of a dataset -----------------------------------------------

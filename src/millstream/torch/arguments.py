@@ -94,6 +94,15 @@ def agreed(name: str, dataset: bool | None, loader: bool | None) -> bool | None:
     return dataset if loader is None else loader
 
 
+def padding_of(pad: object) -> tuple[bool, str | None]:
+    """Whether to pad, and the name of the field that marks it, if any; raises UsageError."""
+    if isinstance(pad, str) and pad:
+        return True, pad
+    if isinstance(pad, bool):
+        return pad, None
+    raise UsageError(f"pad is {pad!r}, expected True, False, or the name of a field that marks it")
+
+
 def rank_of(rank: int | None, ranks: int | None) -> Ranks:
     """The rank that is given, or found; UsageError for half of one."""
     if (rank is None) != (ranks is None):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from millstream.errors import UsageError
@@ -16,6 +16,7 @@ from millstream.reading.run import Run
 from millstream.reading.stats import NOTHING, LoaderStats, ReadStats, now
 from millstream.reading.steps import Failed, Made, Maker, Steps, WorkerStart, make_here
 from millstream.reading.streamed import feed_of
+from millstream.torch.marking import marked
 from millstream.torch.pace import MOST_STEPS, Pace
 from millstream.torch.pinning import Pinned
 from millstream.torch.timing import Clock, Handed, Trace
@@ -65,6 +66,10 @@ class Engine:
     def __getstate__(self) -> dict[str, Any]:
         """A copy has no workers yet."""
         return {**self.__dict__, "_kept": None, "_awake": None}
+
+    def be_rank(self, rank: int) -> None:
+        """Makes the batches of this rank; none was made yet."""
+        self._maker = replace(self._maker, rank=rank)
 
     @property
     def stats(self) -> LoaderStats:
@@ -160,11 +165,21 @@ class _Kept:
 class EpochIterator(Iterator[Any]):
     """The batches of the epoch that a run starts next; each is counted as it is handed out.
 
-    pin: applied to each batch by a thread, if given.
+    pin: applied to each batch by a thread, if given. mark: the name of a field that says which
+    samples of a batch came before, and only fill it; None for no such field.
     """
 
-    def __init__(self, run: Run, engine: Engine, pin: Callable[[Any], Any] | None) -> None:
-        self._run, self._engine = run, engine
+    def __init__(
+        self, run: Run, engine: Engine, pin: Callable[[Any], Any] | None, mark: str | None
+    ) -> None:
+        self._run, self._engine, self._pin, self._mark = run, engine, pin, mark
+        self._step = 0  # the next one
+        self._finished = False
+        self._broken: str | None = None  # why it gives no batch any more, though some are left
+        self._begin()
+
+    def _begin(self) -> None:
+        run, engine = self._run, self._engine
         self._plan = run.start()
         self._ahead = engine.feed.ahead(
             run.order,
@@ -174,16 +189,16 @@ class EpochIterator(Iterator[Any]):
             ranks=self._plan.ranks,
         )
         made = engine.batches(run, self._plan)
-        self._made = made if pin is None else Pinned(made, pin)
+        self._made = made if self._pin is None else Pinned(made, self._pin)
         self.steps = self._plan.steps_of(run.rank)
-        self._step = 0  # the next one
         self._since = now()
-        self._finished = False
-        self._broken: str | None = None  # why it gives no batch any more, though some are left
 
     def __next__(self) -> Any:
         if self._broken is not None:
             raise UsageError(self._broken)
+        if self._step == 0 and self._run.is_misled:
+            self._made.close()
+            self._begin()
         asked = now()
         try:
             made = next(self._made)
@@ -204,7 +219,9 @@ class EpochIterator(Iterator[Any]):
         self._run.deliver(self._plan, self._step, made.taken)
         self._step += 1
         self._ahead.passed(self._plan.after(self._step))
-        return made.batch
+        if self._mark is None:
+            return made.batch
+        return marked(made.batch, self._mark, len(made.taken), self._run.padded)
 
     def supersede(self) -> None:
         """A newer iterator takes over: ends this one's work at once."""

@@ -7,15 +7,17 @@ import os
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch.utils.data import DataLoader, default_collate
 
 from millstream.errors import UsageError
-from millstream.plan import CoverageReport
+from millstream.plan import CoverageReport, RanksReport
 from millstream.reading.as_inputs import Numbered, batches_as_inputs
-from millstream.reading.run import Run, Shape, drops_last
+from millstream.reading.explained import DatasetPlan, planned
+from millstream.reading.run import Run, divided
 from millstream.reading.stats import LoaderStats
 from millstream.reading.steps import Maker
 from millstream.reading.streamed import Streamed, feed_of
@@ -24,12 +26,15 @@ from millstream.torch.arguments import (
     are_threads,
     check,
     check_replay,
+    padding_of,
     rank_of,
     refuse_samplers,
     trace_of,
     warn_of_what_does_nothing,
 )
 from millstream.torch.engine import Engine, EpochIterator
+from millstream.torch.frameworks import adapt
+from millstream.torch.gathering import gathered
 from millstream.torch.replay import Replay
 
 logger = logging.getLogger("millstream")
@@ -60,7 +65,11 @@ class StreamingDataLoader(DataLoader[Any]):
             makes, straight from the columns.
         pin_memory: Whether tensors are copied to page-locked memory, for accelerators.
         drop_last: None: as the dataset says, and if it says nothing, when there are several
-            ranks.
+            ranks. False: the last batch may be smaller, or missing, on some ranks.
+        pad: Whether the last batch is full on every rank: at its end there are samples again that
+            came before, `loader.padded` of them. A name: they are marked, too, by a field of that
+            name, bool (batch,), in every batch; batches have to be dicts. `coverage()` does not
+            count them. See docs/ranks.md.
         timeout: Seconds that a batch of a worker may take from when it is asked for; 0: any.
         worker_init_fn: Called in each worker once, with the worker's number.
         generator: Only its initial seed is used: it takes the place of the dataset's seed for
@@ -71,7 +80,8 @@ class StreamingDataLoader(DataLoader[Any]):
         workers: "processes", or "threads" of this process: they start at once and share everything,
             for functions that let go of the interpreter's lock. See docs/loading.md.
         rank, ranks: This process among those that train; found from torch.distributed or the
-            launcher if not given.
+            launcher if not given. Where several processes train one replica (tensor or pipeline
+            parallelism), they give the same rank.
         replay: Only so many batches are made, and given again and again until an epoch has its
             usual length: how fast the trainer is when its data costs nothing. There is no state and
             no coverage of that: UsageError.
@@ -88,7 +98,7 @@ class StreamingDataLoader(DataLoader[Any]):
         FunctionError: A transform, a `__getitem__`, the `collate_fn` or `worker_init_fn` raised.
         NotPicklable: The dataset or a function cannot be sent to a worker.
         UsageError: The samples have no default batch; or torch.distributed was initialized after
-            the loader was made, and says another rank.
+            the first batches were made, and says another rank.
         CorruptData: Bytes of the dataset are not what was written.
     """
 
@@ -115,6 +125,7 @@ class StreamingDataLoader(DataLoader[Any]):
         workers: Literal["processes", "threads"] = "processes",
         rank: int | None = None,
         ranks: int | None = None,
+        pad: bool | str = False,
         replay: int | None = None,
         profile_batches: int | None = None,
         profile_skip_batches: int = 0,
@@ -126,10 +137,12 @@ class StreamingDataLoader(DataLoader[Any]):
         warn_of_what_does_nothing(multiprocessing_context, in_order)
         threads = are_threads(workers) and num_workers > 0
         self._found = rank_of(rank, ranks)
-        drops = drops_last(agreed("drop_last", dataset.drop_last, drop_last), self._found.ranks)
-        shape = Shape(batch_size=batch_size, ranks=self._found.ranks, drop_last=drops)
+        drops = agreed("drop_last", dataset.drop_last, drop_last)
+        pads, self._mark = padding_of(pad)
+        self._shape_on = partial(divided, batch_size, drop_last=drops, pad=pads)
+        shape = self._shape_on(self._found.ranks)
         shuffle = agreed("shuffle", dataset.shuffle, shuffle)
-        self._run = Run(feed_of(dataset), shape, self._found.rank, shuffle=shuffle)
+        self._own_run = Run(feed_of(dataset), shape, self._found.rank, shuffle=shuffle)
         self._engine = Engine(
             _maker(dataset, self._found.rank, collate_fn, generator, alone=not threads),
             workers=num_workers,
@@ -156,12 +169,26 @@ class StreamingDataLoader(DataLoader[Any]):
             persistent_workers=persistent_workers,
             pin_memory_device=pin_memory_device,
         )
+        adapt(self, self._own_run)
+
+    @property
+    def _run(self) -> Run:
+        """The run. Until it has begun, its rank is the one that torch.distributed says by then."""
+        now = self._found if self._latest is not None else self._found.now()
+        if (now.rank, now.ranks) != (self._found.rank, self._found.ranks):
+            shape = self._shape_on(now.ranks)
+            self._own_run.divide(shape, now.rank)
+            self._engine.be_rank(now.rank)
+            self.__dict__["drop_last"] = shape.drop_last  # which torch does not let be set
+        self._found = now
+        return self._own_run
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy goes on where this one stands, and has no iterator yet."""
         return {**self.__dict__, "_latest": None}
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        run = self._run
         self._found.check()
         before = None if self._latest is None else self._latest()
         if before is not None:
@@ -170,7 +197,7 @@ class StreamingDataLoader(DataLoader[Any]):
             found = self._found
             logger.info("rank %d of %d, as %s says", found.rank, found.ranks, found.source)
         pin = _pinning() if self.pin_memory else None
-        epoch = EpochIterator(self._run, self._engine, pin)
+        epoch = EpochIterator(run, self._engine, pin, self._mark)
         batches = epoch if self._replay is None else Replay(epoch, self._replay)
         self._latest = weakref.ref(batches)
         return batches
@@ -192,6 +219,21 @@ class StreamingDataLoader(DataLoader[Any]):
         batch of an epoch, those of the next.
         """
         return self._run.remaining
+
+    @property
+    def padded(self) -> int:
+        """How many samples at the end of the last batch came before, and only fill it: `pad`."""
+        return self._own_run.padded
+
+    def plan(self, epoch: int | None = None) -> DatasetPlan:
+        """Who reads what when in an epoch as this loader divides it; None: in the next one.
+
+        `.batch(step, rank)` gives row numbers of any step, `.when(row)` the places of a row,
+        `.explain()` what it costs.
+        """
+        run = self._run
+        number = run.epoch if epoch is None else epoch
+        return planned(self._engine.feed, run.order, run.shape, number)
 
     def set_epoch(self, epoch: int) -> None:
         """The next `iter` starts this epoch.
@@ -217,6 +259,16 @@ class StreamingDataLoader(DataLoader[Any]):
         """
         self._refuse_replays("coverage()")
         return self._run.coverage()
+
+    def coverage_of_all(self) -> RanksReport:
+        """Whether all ranks together were given just the planned rows up to here.
+
+        Every process has to call it, after the same step: it gathers their `coverage()` by
+        torch.distributed. Raises UsageError if that is not initialized and there are several
+        ranks: then `CoverageReport.combined` puts reports together that got here otherwise.
+        """
+        own = self.coverage()
+        return own.combined(gathered(own))
 
     def stats(self) -> LoaderStats:
         """Where the time of the batches so far went, and what they cost where the data is far away.

@@ -1,0 +1,57 @@
+"""What the ranks of tests read: one dataset of each kind, and samples as plain numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import millstream as ms
+
+ROWS = {"a": 227, "b": 90}
+KINDS = ("plain", "combined", "parallel", "tokens")
+TOKENS, BLOCK = 1_003, 7
+
+
+def write(place: Path) -> Path:
+    """Two datasets of numbered samples, and one of numbered tokens."""
+    for name, rows in ROWS.items():
+        ms.optimize(
+            lambda i, name=name: {"from": name, "id": i},
+            range(rows), place / name, chunk_size=20, num_workers=0, verbose=False,
+        )  # fmt: skip
+    ms.optimize(
+        lambda i: np.arange(i, min(i + 59, TOKENS)),
+        range(0, TOKENS, 59), place / "tokens", chunk_size=150, item_loader=ms.TokensLoader(),
+        num_workers=0, verbose=False,
+    )  # fmt: skip
+    return place
+
+
+def opened(place: str | Path, kind: str = "plain", **options: Any) -> Any:
+    """The dataset of a kind, shuffled."""
+    options = {"shuffle": True, "shuffle_window": 64, **options}
+    a, b = (ms.StreamingDataset(Path(place) / name, **options) for name in ROWS)
+    if kind == "combined":
+        return ms.CombinedStreamingDataset([a, b])
+    if kind == "parallel":
+        return ms.ParallelStreamingDataset([a, b], length=140)
+    if kind == "tokens":
+        loader = ms.TokensLoader(block_size=BLOCK)
+        return ms.StreamingDataset(Path(place) / "tokens", item_loader=loader, **options)
+    return a
+
+
+def numbers(batch: Any, kind: str = "plain") -> list[Any]:
+    """The samples of a batch as numbers that name them."""
+    if kind == "combined":
+        named = zip(batch["from"], batch["id"].tolist(), strict=True)
+        return [f"{name} {number}" for name, number in named]
+    if kind == "parallel":
+        pairs = zip(*(one["id"].tolist() for one in batch), strict=True)
+        return [f"{first} {second}" for first, second in pairs]
+    if kind == "tokens":
+        return [int(block[0]) for block in batch]
+    ids: list[int] = batch["id"].tolist()
+    return ids
