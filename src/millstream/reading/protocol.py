@@ -80,6 +80,10 @@ class RowSource(Structure, Protocol):
         """The rows of each chunk, int64."""
 
     @property
+    def chunk_bytes(self) -> Rows | None:
+        """The bytes of each chunk, int64; None if chunks are no objects of their own."""
+
+    @property
     def nbytes(self) -> int:
         """The bytes of all chunks."""
 

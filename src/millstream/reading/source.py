@@ -164,6 +164,11 @@ class Source:
         return self._items.counts
 
     @property
+    def chunk_bytes(self) -> Rows:
+        """The bytes of each chunk, int64."""
+        return self.manifest.chunks.sizes.astype(np.int64)
+
+    @property
     def nbytes(self) -> int:
         """The bytes of all chunks."""
         return self.manifest.nbytes

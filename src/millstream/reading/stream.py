@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from millstream.errors import RowOutOfRange
+from millstream.errors import RowOutOfRange, UnsupportedError
 from millstream.plan import (
     AnyEpoch,
     AnyOrder,
@@ -137,8 +137,10 @@ class Stream:
         yield self.costed(ours.needs(rank, ranks))
 
     def costed(self, needs: Needs) -> ChunkCosts:
-        """What is needed, with the bytes of all chunks."""
-        return ChunkCosts(needs=needs, sizes=self.source.manifest.chunks.sizes.astype(np.int64))
+        """What is needed, with the bytes of all chunks; raises UnsupportedError."""
+        if (sizes := self.source.chunk_bytes) is None:
+            raise UnsupportedError("files as they are lie in no chunks that a plan could count")
+        return ChunkCosts(needs=needs, sizes=sizes)
 
     @property
     def is_near(self) -> bool:

@@ -103,6 +103,11 @@ class FileSource:
         return np.diff(borders)
 
     @property
+    def chunk_bytes(self) -> None:
+        """None: files are fetched one by one."""
+        return None
+
+    @property
     def files(self) -> int:
         """How many there are in all samples."""
         return len(self._items.files)
