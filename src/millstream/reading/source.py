@@ -14,21 +14,11 @@ import numpy.typing as npt
 
 from millstream.encryption import Encryption
 from millstream.errors import DatasetNotFound, StateMismatch
-from millstream.format import (
-    BUILTIN,
-    WHOLE,
-    ChunkTable,
-    Field,
-    Manifest,
-    Undoing,
-    bind,
-    builtin,
-    rebuilder,
-)
-from millstream.format.ciphers import known_ciphers
+from millstream.format import WHOLE, ChunkTable, Field, Manifest, bind, builtin, rebuilder
 from millstream.format.codecs import ArrayCodec
 from millstream.format.keys import CHUNKS
 from millstream.format.tree import Tree
+from millstream.format.view import undoing_with
 from millstream.plan import Keys
 from millstream.plan import Needs as ChunkNeeds
 from millstream.reading.cached import CachedChunks
@@ -119,8 +109,7 @@ class Source:
         if memories is None and self.manifest.filters:
             memories = SharedMemories()
         self._memories = memories
-        known = {**BUILTIN, **known_ciphers(reading.encryption)}
-        undoing = Undoing(known=known, memories=memories)
+        undoing = undoing_with(reading.encryption, memories)
         if isinstance(place, FetchedStore):
             widths = [dtypes[number] for number in self._numbers]
             row_bytes = _row_bytes(self.fields, widths)
