@@ -32,13 +32,13 @@ def password(tmp_path: Path) -> Path:
         ),
         (
             {"encryption": aes(level="chunk")},
-            "compression none, encryption aes-gcm, by chunk; no cheap random access: a row needs "
-            "its whole chunk",
+            "compression none; no cheap random access: a row needs its whole chunk; encryption "
+            "aes-gcm, by chunk",
             {"cheap_random_access": False},
         ),
         (
             {"encryption": fernet(), "compression": "zstd"},
-            "compression zstd, level 3, by row; encryption fernet, by sample",
+            "compression zstd, level 3, by row, encryption fernet, by sample",
             {"cheap_random_access": True, "level": 3, "by": "row", "ratio": None},
         ),
     ],

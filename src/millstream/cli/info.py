@@ -178,10 +178,9 @@ def _stored_line(found: _Described) -> str:
             compression += f"; {how.ratio:.1f} times smaller in the first chunk"
     if how.cipher is not None:
         encryption += f", by {'chunk' if how.is_whole else 'sample'}"
-    text = f"compression {compression}{'; ' if how.level else ', '}encryption {encryption}"
     if (unit := how.opened_at_once) != "row":
-        text += f"; no cheap random access: a row needs its whole {unit}"
-    return text
+        compression += f"; no cheap random access: a row needs its whole {unit}"
+    return f"compression {compression}{'; ' if ';' in compression else ', '}encryption {encryption}"
 
 
 def _written(run: RunRecord | None) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from millstream.encryption import Encryption
 from millstream.errors import CorruptData
 from millstream.format.blob_view import Blobs, named
 from millstream.format.ciphers import known_ciphers, shut_ciphers
@@ -51,6 +52,11 @@ class Undoing:
 
     known: Known = dataclasses.field(default_factory=lambda: BUILTIN)
     memories: Memories | None = None
+
+
+def undoing_with(encryption: Encryption | None, memories: Memories | None) -> Undoing:
+    """What undoes all that needs no key, and that encryption."""
+    return Undoing(known={**BUILTIN, **known_ciphers(encryption)}, memories=memories)
 
 
 PUBLIC = Undoing()

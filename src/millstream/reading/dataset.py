@@ -18,11 +18,12 @@ from millstream.reading.arguments import (
     joined_options,
     warn_without_effect,
 )
+from millstream.reading.choice import Reading
 from millstream.reading.decoding import Decode
 from millstream.reading.dir import Dir, as_places
 from millstream.reading.fetching.client import FetchedStore
 from millstream.reading.indexed import Indexed
-from millstream.reading.source import Reading, Source
+from millstream.reading.source import Source
 from millstream.reading.stream import Stream
 from millstream.reading.transforms import Transform, Transforms
 from millstream.store import near, open_store

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import prod
@@ -12,26 +12,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from millstream.encryption import Encryption
 from millstream.errors import DatasetNotFound, StateMismatch
 from millstream.format import (
-    BUILTIN,
     WHOLE,
     ChunkTable,
     Field,
     Manifest,
-    Undoing,
     bind,
     builtin,
     rebuilder,
 )
-from millstream.format.ciphers import known_ciphers
-from millstream.format.codecs import ArrayCodec, BlobCodec
+from millstream.format.codecs import ArrayCodec
 from millstream.format.keys import CHUNKS
 from millstream.format.tree import Tree
+from millstream.format.view import undoing_with
 from millstream.reading.cached import CachedChunks
+from millstream.reading.choice import Reading
 from millstream.reading.chunks import MappedChunks
-from millstream.reading.decoding import Decode, Decoded, Decoder, make_decoders
+from millstream.reading.decoding import Decoded, Decoder, make_decoders
 from millstream.reading.fetching.asks import Needs
 from millstream.reading.fetching.client import FetchedStore, Following
 from millstream.reading.items import items_of
@@ -43,32 +41,7 @@ from millstream.reading.selected import select
 from millstream.reading.sharing import SharedMemories
 from millstream.reading.stats import NOTHING, ReadStats, now
 from millstream.store import NearStore
-from millstream.tokens import TokensLoader
 from millstream.versions import load_version
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """What to read and how.
-
-    fields: names, None for all. encryption: what opens rows that are encrypted. item_loader: reads
-    blocks of tokens; None for the rows as they were written. serializers: codecs that are tried
-    before ours.
-    """
-
-    fields: tuple[str, ...] | None
-    decode: Mapping[str, Decode]
-    allow_pickle: bool
-    verify: bool
-    encryption: Encryption | None = None
-    item_loader: TokensLoader | None = None
-    serializers: tuple[BlobCodec, ...] = ()
-
-    @property
-    def closed(self) -> set[str]:
-        """The fields whose stored bytes are asked for: of these any kind will do."""
-        return {name for name, how in self.decode.items() if how == "bytes" or callable(how)}
-
 
 # Where a dataset lies: its files are read there, or fetched from there.
 Place = NearStore | FetchedStore
@@ -115,8 +88,7 @@ class Source:
         if memories is None and self.manifest.filters:
             memories = SharedMemories()
         self._memories = memories
-        known = {**BUILTIN, **known_ciphers(reading.encryption)}
-        undoing = Undoing(known=known, memories=memories)
+        undoing = undoing_with(reading.encryption, memories)
         if isinstance(place, FetchedStore):
             widths = [dtypes[number] for number in self._numbers]
             row_bytes = _row_bytes(self.fields, widths)
