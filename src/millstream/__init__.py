@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from millstream.reading.dataset import StreamingDataset
     from millstream.reading.jpeg import JpegDecode
     from millstream.reading.parallel import ParallelStreamingDataset
+    from millstream.reading.raw.dataset import StreamingRawDataset
+    from millstream.reading.raw.items import FileMetadata
     from millstream.reading.split import train_test_split
     from millstream.store.walk import walk
     from millstream.tokens import TokensLoader
@@ -35,6 +37,7 @@ __all__ = [
     "BlobCodec",
     "CombinedStreamingDataset",
     "File",
+    "FileMetadata",
     "Image",
     "Jpeg",
     "JpegDecode",
@@ -43,6 +46,7 @@ __all__ = [
     "ParallelStreamingDataset",
     "StreamingDataLoader",
     "StreamingDataset",
+    "StreamingRawDataset",
     "Text",
     "TokensLoader",
     "Video",
@@ -58,6 +62,7 @@ _HOMES = {
     "BlobCodec": "millstream.format.codecs.codec",
     "CombinedStreamingDataset": "millstream.reading.combined",
     "File": "millstream.format.codecs.files",
+    "FileMetadata": "millstream.reading.raw.items",
     "Image": "millstream.format.codecs.files",
     "Jpeg": "millstream.format.codecs.files",
     "JpegDecode": "millstream.reading.jpeg",
@@ -66,6 +71,7 @@ _HOMES = {
     "ParallelStreamingDataset": "millstream.reading.parallel",
     "StreamingDataLoader": "millstream.torch.loader",
     "StreamingDataset": "millstream.reading.dataset",
+    "StreamingRawDataset": "millstream.reading.raw.dataset",
     "Text": "millstream.format.codecs.text",
     "TokensLoader": "millstream.tokens",
     "Video": "millstream.format.codecs.media",

@@ -64,6 +64,10 @@ class ObjectNotFound(StorageError, FileNotFoundError):
     """A store has no object under this key."""
 
 
+class ObjectChanged(StorageError):
+    """An object is no longer the one that was listed: it has other bytes."""
+
+
 class AccessDenied(StorageError, PermissionError):
     """A store refuses these credentials, or there are none; says what to check."""
 

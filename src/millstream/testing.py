@@ -23,8 +23,8 @@ from functools import cached_property
 from pathlib import Path
 from threading import Barrier
 
-from millstream.errors import CorruptData
-from millstream.store import Store
+from millstream.errors import CorruptData, ObjectChanged
+from millstream.store import ObjectInfo, Store
 
 __all__ = ["StoreSuite"]
 
@@ -269,6 +269,39 @@ class StoreSuite:
         found = self.store.folder(f"{self.here}/f/")
         assert list(found.folders) == ["a b", "b", "z"]
         assert [(info.key, info.size) for info in found.objects] == [(self.key("f/a"), 7)]
+
+    def listed(self, name: str) -> ObjectInfo:
+        """What a listing of the folder of this test says of an object."""
+        (found,) = [
+            o for o in self.store.folder(f"{self.here}/").objects if o.key == self.key(name)
+        ]
+        assert found in list(self.store.list(f"{self.here}/"))
+        return found
+
+    def test_a_listed_object_is_read_as_it_was_listed(self) -> None:
+        content = secrets.token_bytes(5_000)
+        self.store.put(self.key("a"), content)
+        self.store.put(self.key("empty"), b"")
+        listed = self.listed("a")
+        assert bytes(self.store.get_listed(listed)) == content
+        for span in [(0, 5_000), (17, 300), (4_999, 5_000), (3, 3)]:
+            assert bytes(self.store.get_listed(listed, span)) == content[slice(*span)]
+        assert bytes(self.store.get_listed(self.listed("empty"))) == b""
+
+    def test_an_object_that_is_not_the_listed_one_is_an_error(self) -> None:
+        self.store.put(self.key("a"), b"content")
+        listed = self.listed("a")
+        for other in (b"contents", b"conten", b"", b"CONTENT"):
+            self.store.put(self.key("a"), other)
+            now = self.listed("a")
+            if (now.size, now.tag) != (listed.size, listed.tag):  # as far as this store can say
+                for span in (None, (0, 7), (5, 7)):
+                    with raises(ObjectChanged):
+                        self.store.get_listed(listed, span)
+            assert bytes(self.store.get_listed(now)) == other
+        self.store.delete(self.key("a"))
+        with raises(FileNotFoundError):
+            self.store.get_listed(listed)
 
     # ----------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from millstream.errors import FunctionError, NotPicklable, UsageError, WorkerDied, WorkerTimeout
-from millstream.execution import Crew
+from millstream.execution.crew import Crew
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -19,7 +19,9 @@ from millstream.errors import (
     UsageError,
     WorkerDied,
 )
-from millstream.execution import Executor, Inline, Outcome, Processes
+from millstream.execution.inline import Inline
+from millstream.execution.processes import Processes
+from millstream.execution.protocol import Executor, Outcome
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -150,7 +152,7 @@ def test_a_session_needs_tasks_and_workers() -> None:
 
 BUSY = """
     import signal
-    from millstream.execution import Processes
+    from millstream.execution.processes import Processes
     # What a shell starts in the background ignores SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     def work(x):
@@ -180,7 +182,7 @@ def test_no_worker_outlives_its_parent(sent: signal.Signals) -> None:
 
 def test_a_script_without_a_main_guard_runs_once() -> None:
     process = start("""
-        from millstream.execution import Processes
+        from millstream.execution.processes import Processes
         print("script")
         class Thing:
             def __init__(self, n): self.n = n
@@ -196,7 +198,7 @@ def test_functions_with_a_cache_travel_and_begin_empty() -> None:
     """Those of a script, of its classes and of functions in it: as plain functions do."""
     process = start("""
         from functools import cache, lru_cache
-        from millstream.execution import Processes
+        from millstream.execution.processes import Processes
 
         @cache
         def fibonacci(n):

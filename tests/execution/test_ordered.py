@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from millstream.execution import Crew, Ordered, Threads
+from millstream.execution.crew import Crew
+from millstream.execution.ordered import Ordered
+from millstream.execution.threads import Threads
 
 pytestmark = pytest.mark.timeout(60)
 

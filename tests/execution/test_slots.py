@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millstream.errors import StorageError
-from millstream.execution import Crew, slots
+from millstream.execution import slots
+from millstream.execution.crew import Crew
 from millstream.execution.ring import MOST_HELD, Budget, Ring
 from millstream.execution.slots import ALIGN, Arena, make_segment, map_segment
 

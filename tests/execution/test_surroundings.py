@@ -13,7 +13,7 @@ import pytest
 from scripts import SOURCE
 
 from millstream.errors import WorkerDied
-from millstream.execution import Crew
+from millstream.execution.crew import Crew
 from millstream.execution.pickling import pickled
 from millstream.execution.worker import Worker
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(60)
 def test_modules_in_the_current_folder_are_not_mistaken_for_others(tmp_path: Path) -> None:
     elsewhere = tmp_path / "script.py"
     elsewhere.write_text(
-        "from millstream.execution import Crew\n"
+        "from millstream.execution.crew import Crew\n"
         "crew = Crew(lambda number: lambda x, empty: x + 1, workers=1, ahead=1)\n"
         "print(list(crew.results([1, 2])))\n"
         "crew.close()\n"

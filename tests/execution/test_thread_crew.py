@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from millstream.errors import FunctionError, UsageError, WorkerTimeout
-from millstream.execution import Threads
+from millstream.execution.threads import Threads
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -135,19 +135,19 @@ def test_a_short_answer_is_an_error(tmp_path: Path) -> None:
         with pytest.raises(CorruptData, match="1023 arrived"):
             made.fill(whole(one))
         with pytest.raises(CorruptData, match="1 arrived"):
-            made.ranges([(one.key, [(0, 2)]), (one.key, [(3 * KIB - 2, 3 * KIB)])])
+            made.ranges([(one, [(0, 2)]), (one, [(3 * KIB - 2, 3 * KIB)])])
 
 
 def test_ranges_come_in_the_order_in_which_they_were_asked_for(tmp_path: Path) -> None:
     store, (one, other) = objects(2_000, 500)
-    asks: Sequence[tuple[str, list[Piece]]] = [
-        (one.key, [(1_000, 2_000), (0, 10), (5, 5 + KIB)]),
-        (other.key, []),
-        (other.key, [(499, 500)]),
+    asks: Sequence[tuple[Wanted, list[Piece]]] = [
+        (one, [(1_000, 2_000), (0, 10), (5, 5 + KIB)]),
+        (other, []),
+        (other, [(499, 500)]),
     ]
     with downloads(store, tmp_path) as made:
         found = made.ranges(asks)
-    assert found == [[store.objects[key][slice(*p)] for p in pieces] for key, pieces in asks]
+    assert found == [[store.objects[w.key][slice(*p)] for p in pieces] for w, pieces in asks]
     assert len(store.asked) == 4
 
 

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millstream.errors import StorageError
-from millstream.reading.fetching.asks import Need, Needs, Presence, Wanted
+from millstream.reading.fetching.asks import ListedNeeds, Need, Needs, Presence, Wanted, as_listed
 from millstream.reading.fetching.downloads import Downloads
-from millstream.reading.fetching.prefetch import Prefetch
+from millstream.reading.fetching.prefetch import MOST_COUNTED, Prefetch, Told, Unheld
+from millstream.store import ObjectInfo
 
 SIZE = 1_000
 
@@ -161,9 +162,9 @@ def test_it_never_holds_more_than_its_budget_but_for_one(data: st.DataObject) ->
             for position in range(0, 140, 7):
                 one.at(position)
                 with one._changed:
-                    leased = sum(len(lease.content) for _, _, lease in one._held)
+                    leased = sum(len(lease.content) for _, _, _, lease in one._held)
                     assert leased <= one._bytes <= most
-                    assert all(last >= position for last, _, _ in one._held)
+                    assert all(last >= position for last, *_ in one._held)
             one.thread.join(PATIENCE)
             until(one, lambda: not one._coming)
             assert one._bytes == 0
@@ -186,3 +187,58 @@ def test_needs_travel_as_arrays() -> None:
         Need(wanted=wanted[2], first=6, last=9),
     ]
     assert needs.nbytes == 14
+
+
+# Needs that are told bit by bit, of objects that are not held ------------------------------------
+
+
+@contextmanager
+def told(made: Downloads, budget: int) -> Iterator[tuple[Told, Prefetch]]:
+    needs = Told()
+    one = Prefetch(Unheld(made), needs, budget, most=MOST_COUNTED)
+    try:
+        yield needs, one
+    finally:
+        one.close()
+        needs.end()
+        one.thread.join(PATIENCE)
+        assert not one.thread.is_alive()
+
+
+def test_what_is_told_is_fetched_within_the_budget_and_not_held(tmp_path: Path) -> None:
+    store, wanted = objects(*[SIZE] * 6)
+    needs = in_turn(wanted)
+    with downloads(store, tmp_path) as made, told(made, 2 * SIZE) as (some, one):
+        some.tell(needs[:1])
+        until(one, lambda: len(one._held) == 1)
+        some.tell(needs[1:4])
+        until(one, lambda: len(one._held) == 2 and not one._coming)
+        assert held(made) == set()
+        assert [key for key, _ in store.asked] == [w.key for w in wanted[:2]]
+        one.at(10)
+        until(one, lambda: len(store.asked) == 3)
+        some.tell(needs[4:])
+        one.at(50)
+        until(one, lambda: {w.key for w in wanted[5:]} <= {key for key, _ in store.asked})
+    assert one._bytes <= 2 * SIZE
+
+
+def test_what_comes_is_counted_beyond_the_descriptors_that_there_are(tmp_path: Path) -> None:
+    store, wanted = objects(*[10] * 300)
+    with downloads(store, tmp_path) as made, told(made, 1 << 20) as (some, one):
+        some.tell(in_turn(wanted, 1))
+        until(one, lambda: len(one._held) == 300)
+    assert len(store.asked) == 300
+
+
+def test_files_are_named_by_what_was_listed() -> None:
+    listed = [
+        ObjectInfo(key=key, size=size, modified=1.0, tag=tag)
+        for key, size, tag in [("a", 1, ""), ("a", 1, "0" * 16), ("a", 2, ""), ("b", 1, "")]
+    ]
+    names = {as_listed(place, info).name for place in ("s3://x", "s3://y") for info in listed}
+    assert len(names) == 8
+    needs = list(ListedNeeds(place="s3://x", listed=listed, positions=[3, 3, 9, 11]))
+    assert [(need.wanted, need.first) for need in needs] == [
+        (as_listed("s3://x", info), at) for info, at in zip(listed, [3, 3, 9, 11], strict=True)
+    ]

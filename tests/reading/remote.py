@@ -46,7 +46,7 @@ class Direct:
     cache: Cache
 
     def ranges(self, asks: Any) -> list[list[bytes]]:
-        return [[self.store.get(key, span) for span in spans] for key, spans in asks]
+        return [[self.store.get(one.key, span) for span in spans] for one, spans in asks]
 
     def fill(self, asks: Any) -> Filled:
         return Filled(presence=[self._fill(wanted) for wanted, _ in asks])

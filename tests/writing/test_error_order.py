@@ -16,7 +16,8 @@ from kills import tree
 
 import millstream as ms
 from millstream import errors
-from millstream.execution import Inline, Outcome
+from millstream.execution.inline import Inline
+from millstream.execution.protocol import Outcome
 from millstream.writing import knobs
 
 INPUTS = 12

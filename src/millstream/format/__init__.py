@@ -7,7 +7,7 @@ from millstream.format.encoder import Encoder
 from millstream.format.header import Header, header_bytes, read_header
 from millstream.format.layout import HEAD_BYTES, MAX_ROWS, Identity, Layout, object_bytes
 from millstream.format.manifest import ChunkTable, Manifest, read_manifest, version_digest
-from millstream.format.part import Arrays, Blobs, FileSpan, Part
+from millstream.format.part import Arrays, Blobs, Files, Part
 from millstream.format.schema import (
     Field,
     Schema,
@@ -35,7 +35,7 @@ __all__ = [
     "Damage",
     "Encoder",
     "Field",
-    "FileSpan",
+    "Files",
     "Header",
     "Identity",
     "Json",

@@ -17,7 +17,7 @@ import numpy as np
 from xxhash import xxh3_64_intdigest
 
 from millstream.format.codecs import ArrayCodec, BlobCodec, Number, Shape, Source
-from millstream.format.part import Arrays, Blobs, FileSpan
+from millstream.format.part import Arrays, Blobs, Files
 
 # About what the objects around a value take, beside its bytes.
 OBJECT_BYTES = 100
@@ -212,12 +212,12 @@ def _blobs(rows: Iterable[Sequence[Payload]]) -> Blobs:
     """The same where some payloads are files; the checksums are left for who reads these."""
     sizes: list[int] = []
     pieces: list[bytes] = []
-    files: list[FileSpan] = []
+    files: list[tuple[int, int, Source]] = []
     for number, row in enumerate(rows):
         size = 0
         for payload in row:
             if isinstance(payload, Source):
-                files.append(FileSpan(row=number, at=size, source=payload))
+                files.append((number, size, payload))
             else:
                 pieces.append(payload)
             size += len(payload)
@@ -226,5 +226,5 @@ def _blobs(rows: Iterable[Sequence[Payload]]) -> Blobs:
         sizes=np.array(sizes, np.int64),
         sums=np.zeros(len(sizes), np.uint64),
         data=np.frombuffer(b"".join(pieces), np.uint8),
-        files=tuple(files),
+        files=Files.of(files),
     )

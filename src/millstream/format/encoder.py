@@ -10,7 +10,7 @@ from millstream.format.batch import Batch
 from millstream.format.codecs import ArrayCodec, Codec, Number, Source
 from millstream.format.columns import Departs, Elements, Held, Numbers, Payloads, join_rows
 from millstream.format.part import Part
-from millstream.format.quick import taker
+from millstream.format.quick import adder
 from millstream.format.schema import (
     Field,
     Schema,
@@ -29,9 +29,12 @@ def _never(source: Source) -> bool:
 class Encoder:
     """Takes samples one by one, all of the structure and types of the one it is made for.
 
-    What a sample holds is copied or encoded before `add` returns, so the caller may reuse its
-    buffers. may_refer: whether the bytes of a file may be left in it until a chunk is built.
+    add: takes a sample; what it holds is copied or encoded before that returns, so the caller may
+    reuse its buffers. It raises SampleError, and then nothing of the sample is added. may_refer:
+    whether the bytes of a file may be left in it until a chunk is built.
     """
+
+    add: Callable[[Any], None]
 
     def __init__(
         self,
@@ -55,26 +58,27 @@ class Encoder:
         self._types = list(map(type, leaves))
         self._tests = [codec.alike(leaf) for codec, leaf in zip(self._bound, leaves, strict=True)]
         pushes = [column.push for column in self._columns]
-        self._take = taker(self.schema.tree, self._types, self._tests, pushes) or self._take_leaves
+        quick = adder(self.schema.tree, self._types, self._tests, pushes, self)
+        self.add = quick or self._add_leaves
 
     @property
     def nbytes(self) -> int:
         """About how much memory the rows since the last `take` hold."""
         return self._held.nbytes + self.rows * self._row_bytes
 
-    def add(self, sample: Any) -> None:
-        """Adds one sample; raises SampleError, and then nothing of it is added."""
+    def _add_leaves(self, sample: Any) -> None:
+        """Adds a sample of any structure, without a further look if it is just like the example."""
         try:
-            taken = self._take(sample)
+            taken = self._take_leaves(sample)
         except Exception:
-            self._undo()
+            self.undo()
             taken = False
-        if not taken:
-            self._add_checked(sample)
-        self.rows += 1
+        if taken:
+            self.rows += 1
+        else:
+            self.slow(sample)
 
     def _take_leaves(self, sample: Any) -> bool:
-        """Takes a sample of any structure, if its leaves are just like the example's."""
         leaves = self._leaves(sample)
         if [*map(type, leaves)] != self._types:
             return False
@@ -85,7 +89,7 @@ class Encoder:
             column.push(leaf)
         return True
 
-    def _add_checked(self, sample: Any) -> None:
+    def slow(self, sample: Any) -> None:
         """Adds a sample after asking the codecs whether it fits; says why if it does not."""
         try:
             leaves = self._leaves(sample)
@@ -99,10 +103,12 @@ class Encoder:
             for column, leaf in zip(self._columns, leaves, strict=True):
                 column.push(leaf)
         except Exception:
-            self._undo()
+            self.undo()
             raise
+        self.rows += 1
 
-    def _undo(self) -> None:
+    def undo(self) -> None:
+        """Takes back what was done of a sample that could not be added."""
         for column in self._columns:
             column.undo(self.rows)
 

@@ -8,8 +8,8 @@ encoded again; how the rows are spread over parts leaves no trace in a chunk.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -74,12 +74,52 @@ def _folded(shapes: Sequence[Shape]) -> tuple[Shape, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FileSpan:
-    """The bytes of a whole file, in the blob of a row from its byte `at` on."""
+class Files:
+    """Whole files that are parts of blobs, in order; one entry a file in each.
 
-    row: int
-    at: int
-    source: Source
+    rows: whose blob. starts: from which byte of it on. sizes, mtimes: of the files, in bytes and
+    nanoseconds, when they were seen.
+    """
+
+    rows: Counts
+    starts: Counts
+    sizes: Counts
+    mtimes: Counts
+    paths: tuple[str, ...]
+
+    @staticmethod
+    def of(spans: Sequence[tuple[int, int, Source]]) -> Files:
+        """From the row, the start and the file of each."""
+        sources = [source for _, _, source in spans]
+        return Files(
+            rows=np.array([row for row, _, _ in spans], np.int64),
+            starts=np.array([start for _, start, _ in spans], np.int64),
+            sizes=np.array([source.size for source in sources], np.int64),
+            mtimes=np.array([source.mtime_ns for source in sources], np.int64),
+            paths=tuple(source.path for source in sources),
+        )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[tuple[int, int, Source]]:
+        """The row, the start and the file of each."""
+        sources = map(Source, self.paths, self.sizes.tolist(), self.mtimes.tolist())
+        return zip(self.rows.tolist(), self.starts.tolist(), sources, strict=True)
+
+    def slice(self, start: int, stop: int) -> Files:
+        """Those of some of the rows."""
+        some = slice(*np.searchsorted(self.rows, (start, stop)).tolist())
+        return Files(
+            rows=self.rows[some] - start,
+            starts=self.starts[some],
+            sizes=self.sizes[some],
+            mtimes=self.mtimes[some],
+            paths=self.paths[some],
+        )
+
+
+NO_FILES = Files.of([])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,13 +133,12 @@ class Blobs:
     sizes: Counts
     sums: Sums
     data: Bytes
-    files: tuple[FileSpan, ...] = ()
+    files: Files = NO_FILES
 
     def held(self) -> Counts:
         """How much of each blob lies in `data`."""
         held = self.sizes.copy()
-        for file in self.files:
-            held[file.row] -= file.source.size
+        np.subtract.at(held, self.files.rows, self.files.sizes)
         return held
 
     def slice(self, start: int, stop: int) -> Blobs:
@@ -111,11 +150,7 @@ class Blobs:
             sizes=self.sizes[start:stop],
             sums=self.sums[start:stop],
             data=self.data[before : before + length],
-            files=tuple(
-                replace(file, row=file.row - start)
-                for file in self.files
-                if start <= file.row < stop
-            ),
+            files=self.files.slice(start, stop) if self.files else NO_FILES,
         )
 
 

@@ -81,13 +81,15 @@ def _compare_versions(saved: str, present: str) -> None:
         which, was, now = _narrowed(saved.split("+"), present.split("+"))
         raise StateMismatch(
             f"the state was saved on version {_version(was)} of {which or 'a dataset'}, this is "
-            f"version {_version(now)}. Open the version of the state with version=, or start anew"
+            f"version {_version(now)}. Open the version of the state with version=, give back the "
+            "files as they were, or start anew"
         )
 
 
 def _version(digests: str | list[str]) -> str:
+    """Digests in short; what is said of one in words stays."""
     each = [digests] if isinstance(digests, str) else digests
-    return "+".join(digest[:16] for digest in each)
+    return "+".join(digest if " " in digest else digest[:16] for digest in each)
 
 
 def _compare_settings(saved: Mapping[Any, Any], present: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from millstream.plan.permute import Ints
-from millstream.reading.source import NeedyEpoch, Source
+from millstream.reading.protocol import NeedyEpoch, RowSource
 
 # It is told about so often a chunk.
 TELLS_A_CHUNK = 8
@@ -35,7 +35,7 @@ class Ahead:
 
     def __init__(
         self,
-        source: Source,
+        source: RowSource,
         order: Needing,
         epoch: int,
         start: int,
@@ -49,8 +49,9 @@ class Ahead:
         self._next = start
         epochs = order.epoch(epoch), order.epoch(epoch + 1)
         self._following = source.follow(epochs, rank, ranks, among)
-        source.next_up = None  # only now: meanwhile it held what is needed
+        before, source.next_up = source.next_up, None
         self.passed(start)
+        del before  # only now: meanwhile it held what is needed
 
     def passed(self, position: int) -> None:
         """All positions of the epoch before this one were read."""

@@ -12,7 +12,8 @@ from typing import Any
 
 from millstream.errors import UsageError
 from millstream.plan import Plan
-from millstream.reading.dataset import StreamingDataset, stream_of
+from millstream.reading.dataset import stream_of
+from millstream.reading.indexed import Indexed
 from millstream.reading.run import Shape
 from millstream.reading.streamed import samples_at
 
@@ -24,7 +25,7 @@ Numbered = tuple[Sequence[int], Callable[[Any], Any]]
 class SampleAt:
     """The samples of a dataset by their indices. rows: says which they are, for who compares."""
 
-    dataset: StreamingDataset
+    dataset: Indexed
     rows: str
 
     def __call__(self, index: Any) -> Any:
@@ -35,7 +36,7 @@ class SampleAt:
 class BatchAt:
     """The batches of a loader's first epoch, of all ranks together, by their steps."""
 
-    dataset: StreamingDataset
+    dataset: Indexed
     rows: str
     shape: Shape
     shuffle: bool | None
@@ -60,7 +61,7 @@ class BatchAt:
         return self.collate(list(found.samples))
 
 
-def samples_as_inputs(dataset: StreamingDataset) -> Numbered:
+def samples_as_inputs(dataset: Indexed) -> Numbered:
     """Every sample, by its index."""
     return range(len(dataset)), SampleAt(dataset=dataset, rows=_rows(dataset))
 
@@ -72,10 +73,10 @@ def batches_as_inputs(
     collate: Callable[[list[Any]], Any],
 ) -> Numbered:
     """Every batch of the first epoch, by its step; UsageError if it is of several datasets."""
-    if not isinstance(dataset, StreamingDataset):
+    if not isinstance(dataset, Indexed):
         raise UsageError(
-            f"inputs is a loader of a {type(dataset).__name__}, expected one of a "
-            "StreamingDataset; give each of the datasets to a call of its own"
+            f"inputs is a loader of a {type(dataset).__name__}, expected one of a StreamingDataset "
+            "or a StreamingRawDataset; give each of the datasets to a call of its own"
         )
     batches = BatchAt(
         dataset=dataset, rows=_rows(dataset), shape=shape, shuffle=shuffle, collate=collate
@@ -83,7 +84,7 @@ def batches_as_inputs(
     return range(batches.plan.steps), batches
 
 
-def _rows(dataset: StreamingDataset) -> str:
+def _rows(dataset: Indexed) -> str:
     stream = stream_of(dataset)
     names = [field.name for field in stream.source.fields]
     rows = f"{stream.version_digest} {stream.selection.digest()} {stream.source.block_size}"

@@ -10,7 +10,8 @@ from typing import Any
 
 from millstream.errors import UsageError
 from millstream.plan import AnyEpoch, Curriculum, Group, Mixture, as_weights, restore
-from millstream.reading.dataset import StreamingDataset, stream_of
+from millstream.reading.dataset import stream_of
+from millstream.reading.indexed import Indexed
 from millstream.reading.mixed import MixedStream, sharing
 from millstream.reading.reader import Rows
 from millstream.reading.several import checked, drop_last, same
@@ -31,7 +32,8 @@ class CombinedStreamingDataset(Streamed):
     come first, then those of the second, and so on.
 
     Args:
-        datasets: StreamingDatasets, or other mixtures, which are mixed within their own weights.
+        datasets: StreamingDatasets or StreamingRawDatasets, or other mixtures, which are mixed
+            within their own weights.
         seed: Of the mixture; those of the datasets are their own.
         weights: How often each dataset is drawn, in any unit; None: by their lengths. Or a
             function from the position in the epoch (over all ranks) to such weights: it is asked
@@ -49,13 +51,13 @@ class CombinedStreamingDataset(Streamed):
 
     def __init__(
         self,
-        datasets: Sequence[StreamingDataset | CombinedStreamingDataset],
+        datasets: Sequence[Indexed | CombinedStreamingDataset],
         seed: int = 42,
         weights: Sequence[float] | Curriculum | None = None,
         iterate_over_all: bool = True,
         batching_method: str = "stratified",
     ) -> None:
-        self.datasets = checked(datasets, (StreamingDataset, CombinedStreamingDataset))
+        self.datasets = checked(datasets, (Indexed, CombinedStreamingDataset))
         if type(seed) is not int:
             raise UsageError(f"seed is {seed!r}, expected an integer")
         if batching_method not in BATCHING_METHODS:
@@ -134,8 +136,8 @@ def _told(weights: tuple[float, ...] | Curriculum | None) -> str:
 
 
 def _leaves(
-    datasets: Sequence[StreamingDataset | CombinedStreamingDataset],
-) -> Iterator[StreamingDataset]:
+    datasets: Sequence[Indexed | CombinedStreamingDataset],
+) -> Iterator[Indexed]:
     for dataset in datasets:
         if isinstance(dataset, CombinedStreamingDataset):
             yield from dataset._leaves

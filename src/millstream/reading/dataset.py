@@ -6,15 +6,11 @@ import os
 from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import numpy as np
+from typing import TypeVar, cast
 
 from millstream.cache import default_root
 from millstream.format.codecs import BlobCodec, as_serializers
-from millstream.plan import AnyEpoch, generator, generator_for_row
 from millstream.reading.arguments import (
-    as_indices,
     as_names,
     check_loader,
     check_order,
@@ -24,20 +20,16 @@ from millstream.reading.arguments import (
 from millstream.reading.decoding import Decode
 from millstream.reading.dir import Dir, as_places
 from millstream.reading.fetching.client import FetchedStore
-from millstream.reading.reader import Rows
+from millstream.reading.indexed import Indexed
 from millstream.reading.source import Reading, Source
 from millstream.reading.stream import Stream
-from millstream.reading.streamed import Samples, Streamed
-from millstream.reading.transforms import MakeRng, Transform, Transforms
+from millstream.reading.transforms import Transform, Transforms
 from millstream.store import near, open_store
 from millstream.tokens import TokensLoader
 from millstream.units import parse_size
 
-if TYPE_CHECKING:
-    from millstream.reading.as_inputs import Numbered
 
-
-class StreamingDataset(Streamed):
+class StreamingDataset(Indexed):
     """The samples of a dataset that `optimize` wrote.
 
     Indexing is random access: `ds[3]`, `ds[-1]`, `ds[10:20]`, `ds[[5, 2]]`. Iterating gives this
@@ -149,72 +141,8 @@ class StreamingDataset(Streamed):
         len(self)  # a subsample that leaves no row is an error now
         super().__init__()
 
-    # As a sequence --------------------------------------------------------------------------
-
-    def __len__(self) -> int:
-        """The number of samples, over all ranks."""
-        return self._stream.length
-
-    def __getitem__(self, index: Any) -> Any:
-        """A sample for an integer, a list of samples for a slice or a list of integers."""
-        if isinstance(index, slice):
-            return self._several(np.arange(*index.indices(len(self)), dtype=np.int64))
-        if isinstance(index, int | np.integer) and not isinstance(index, bool):
-            row = self._stream.row_at(int(index))
-            sample = self._stream.sample(row)
-            return self._transforms(sample, self._row_rng(row)) if self._transforms else sample
-        return self._several(as_indices(index))
-
-    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
-        """Many samples at once, as torch's fetchers ask for them."""
-        return self._several(as_indices(indices))
-
-    def _several(self, indices: Rows) -> list[Any]:
-        if self._is_overridden():
-            return [self[index] for index in indices.tolist()]
-        rows = self._stream.rows_at(indices)
-        samples = self._stream.pick(rows).samples()
-        return [
-            self._transforms(sample, self._row_rng(row))
-            for row, sample in zip(rows.tolist(), samples, strict=True)
-        ]
-
-    def _is_overridden(self) -> bool:
-        return type(self).__getitem__ is not StreamingDataset.__getitem__
-
-    def _row_rng(self, row: int) -> MakeRng:
-        return lambda: generator_for_row(self.seed, row)
-
-    # As a stream ----------------------------------------------------------------------------
-
-    @property
-    def _feed(self) -> Stream:
-        return self._stream
-
-    @property
-    def _is_plain(self) -> bool:
-        return not self._transforms and not self._is_overridden()
-
-    def _samples_at(self, epoch: AnyEpoch, positions: Rows, rows: Rows) -> Samples:
-        if self._is_overridden():
-            return Samples((self[index] for index in self._stream.indices_of(rows)), rows, 0.0)
-        read = self._stream.read(epoch, rows, lambda: positions)
-        pairs = zip(positions.tolist(), read.samples(), strict=True)
-        apply, rng = self._transforms, self._position_rng
-        samples = (apply(sample, rng(epoch.number, position)) for position, sample in pairs)
-        return Samples(samples, read.taken, read.waited)
-
-    def _position_rng(self, epoch: int, position: int) -> MakeRng:
-        return lambda: generator(self.seed, epoch, position)
-
-    def __inputs__(self) -> Numbered:
-        """What `map` and `optimize` take this for: its samples."""
-        from millstream.reading.as_inputs import samples_as_inputs
-
-        return samples_as_inputs(self)
-
     def __repr__(self) -> str:
-        source = self._stream.source
+        source = cast(Source, self._stream.source)  # which `__init__` made
         manifest = source.manifest
         fields = ", ".join(f"{field.name}: {field}" for field in source.fields)
         return (
@@ -226,10 +154,10 @@ class StreamingDataset(Streamed):
 
 # For the loader, and not for users of a dataset ----------------------------------------------
 
-DatasetT = TypeVar("DatasetT", bound=StreamingDataset)
+DatasetT = TypeVar("DatasetT", bound=Indexed)
 
 
-def stream_of(dataset: StreamingDataset) -> Stream:
+def stream_of(dataset: Indexed) -> Stream:
     """The rows of a dataset and their orders."""
     return dataset._stream
 

@@ -14,9 +14,9 @@ from millstream.plan import AnyEpoch, AnyOrder, Group, MixedEpoch, Mixture, Need
 from millstream.reading.ahead import Ahead
 from millstream.reading.arguments import positive
 from millstream.reading.feed import MakePositions
+from millstream.reading.protocol import RowSource
 from millstream.reading.reader import Empty, Rows
 from millstream.reading.several import shuffled
-from millstream.reading.source import Source
 from millstream.reading.stats import ReadStats, total
 from millstream.reading.stream import Stream
 from millstream.reading.together import Part, Together
@@ -190,7 +190,7 @@ def sharing(streams: Sequence[Stream]) -> tuple[Stream, ...]:
     return tuple(replace(s, cache_bytes=s.cache_bytes // len(streams)) for s in streams)
 
 
-def _signature(source: Source) -> tuple[Any, ...]:
+def _signature(source: RowSource) -> tuple[Any, ...]:
     """What two sources share whose columns can be put together."""
     return source.tree, *((field.kind, field.dtype) for field in source.fields)
 
@@ -237,6 +237,11 @@ class _OneSourceEpoch:
 
     def needs(self, rank: int, ranks: int) -> Needs:
         return self.mixed.needs(self.source, rank, ranks)
+
+    def rows(self, positions: Rows) -> Rows:
+        first, end = self.mixed.mixture.first_rows[self.source : self.source + 2]
+        rows = self.mixed.rows(positions)
+        return np.where((rows >= first) & (rows < end), rows - first, -1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

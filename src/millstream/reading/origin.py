@@ -22,8 +22,8 @@ class Remote(Protocol):
     Raises FileNotFoundError, or another OSError.
     """
 
-    def ranges(self, asks: Sequence[tuple[str, Sequence[Piece]]]) -> Sequence[Sequence[Buffer]]:
-        """Pieces of objects by their keys."""
+    def ranges(self, asks: Sequence[tuple[Wanted, Sequence[Piece]]]) -> Sequence[Sequence[Buffer]]:
+        """Pieces of objects."""
 
     def fill(self, asks: Sequence[tuple[Wanted, Sequence[Piece]]]) -> Filled:
         """Has objects fetched to the cache if there is room; waits for these pieces of them."""
@@ -48,8 +48,8 @@ class Origin:
 
     def ranges(self, asks: Sequence[tuple[int, Sequence[Piece]]]) -> list[Sequence[Buffer]]:
         """Pieces of chunks."""
-        keys = [(self.wanted(chunk).key, pieces) for chunk, pieces in asks]
-        found = self._asked(asks, lambda: self._remote.ranges(keys))
+        wanted = [(self.wanted(chunk), pieces) for chunk, pieces in asks]
+        found = self._asked(asks, lambda: self._remote.ranges(wanted))
         for (chunk, pieces), contents in zip(asks, found, strict=True):
             check_lengths(self._table.name(chunk), pieces, contents)
             nbytes = sum(map(len, contents))

@@ -14,7 +14,7 @@ from millstream.plan import ENDLESS, AnyEpoch, SideBySideEpoch, generator
 from millstream.reading.arguments import positive
 from millstream.reading.beside import SideBySideStream, all_taken
 from millstream.reading.combined import CombinedStreamingDataset
-from millstream.reading.dataset import StreamingDataset
+from millstream.reading.indexed import Indexed
 from millstream.reading.reader import Rows
 from millstream.reading.several import checked, drop_last, same
 from millstream.reading.streamed import (
@@ -36,7 +36,7 @@ class ParallelStreamingDataset(Streamed):
     a run resumes exactly, with any number of ranks and workers and any batch size.
 
     Args:
-        datasets: StreamingDatasets or CombinedStreamingDatasets.
+        datasets: StreamingDatasets, StreamingRawDatasets or CombinedStreamingDatasets.
         length: The tuples of an epoch; datasets that are shorter begin anew. None: as many as the
             shortest has samples. `float("inf")`: no end, and no `len`.
         resume: With a length, whether a dataset goes on in the next epoch after the sample it had
@@ -53,14 +53,14 @@ class ParallelStreamingDataset(Streamed):
 
     def __init__(
         self,
-        datasets: Sequence[StreamingDataset | CombinedStreamingDataset],
+        datasets: Sequence[Indexed | CombinedStreamingDataset],
         length: int | float | None = None,
         *,
         resume: bool = True,
         transform: Transform | Sequence[Transform] | None = None,
         seed: int = 42,
     ) -> None:
-        self.datasets = checked(datasets, (StreamingDataset, CombinedStreamingDataset))
+        self.datasets = checked(datasets, (Indexed, CombinedStreamingDataset))
         if type(seed) is not int:
             raise UsageError(f"seed is {seed!r}, expected an integer")
         self.seed, self.length, self.resume = seed, length, resume

@@ -10,14 +10,17 @@ from millstream.errors import UsageError
 T = TypeVar("T")
 
 
+# What a mixture or a dataset of several is made of, as its error says it.
+KINDS = "StreamingDataset, StreamingRawDataset or CombinedStreamingDataset"
+
+
 def checked(datasets: Sequence[T], kinds: tuple[type, ...]) -> tuple[T, ...]:
-    """A list of datasets of these kinds, one at least."""
-    names = " or ".join(kind.__name__ for kind in kinds)
+    """A list of datasets of these kinds, which `KINDS` names, one at least."""
     if not isinstance(datasets, Sequence) or not datasets:
-        raise UsageError(f"datasets is {datasets!r:.60}, expected a list of {names}")
+        raise UsageError(f"datasets is {datasets!r:.60}, expected a list of {KINDS}")
     for dataset in datasets:
         if not isinstance(dataset, kinds):
-            raise UsageError(f"datasets holds a {type(dataset).__name__}, expected {names}")
+            raise UsageError(f"datasets holds a {type(dataset).__name__}, expected {KINDS}")
     return tuple(datasets)
 
 

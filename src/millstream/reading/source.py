@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,6 @@ from millstream.format import ChunkTable, Field, Manifest, bind, builtin, rebuil
 from millstream.format.codecs import ArrayCodec, BlobCodec
 from millstream.format.keys import CHUNKS
 from millstream.format.tree import Tree
-from millstream.plan import Keys
-from millstream.plan import Needs as ChunkNeeds
 from millstream.reading.cached import CachedChunks
 from millstream.reading.chunks import MappedChunks
 from millstream.reading.decoding import Decode, Decoded, Decoder, make_decoders
@@ -27,6 +25,7 @@ from millstream.reading.fetching.client import FetchedStore, Following
 from millstream.reading.items import items_of
 from millstream.reading.output import Room
 from millstream.reading.private import REQUEST_BYTES
+from millstream.reading.protocol import Decodes, Followed, MakeKeys, NeedyEpoch
 from millstream.reading.reader import Empty, Rows, Values
 from millstream.reading.selected import select
 from millstream.reading.stats import NOTHING, ReadStats, now
@@ -56,22 +55,8 @@ class Reading:
         return {name for name, how in self.decode.items() if how == "bytes" or callable(how)}
 
 
-class NeedyEpoch(Protocol):
-    """An epoch in which chunks are needed."""
-
-    @property
-    def length(self) -> int:
-        """The number of positions."""
-
-    def needs(self, rank: int, ranks: int) -> ChunkNeeds:
-        """Which chunks a rank reads, and when at the earliest and the latest."""
-
-
 # Where a dataset lies: its files are read there, or fetched from there.
 Place = NearStore | FetchedStore
-
-# A key for each of some rows, made if something is drawn.
-MakeKeys = Callable[[], Keys]
 
 
 class Source:
@@ -99,7 +84,7 @@ class Source:
             for field, codec in zip(self.schema.fields, codecs, strict=True)
         ]
         table = self.manifest.chunks
-        self.next_up: Following | None = None  # what goes ahead of an epoch that is still to come
+        self.next_up: Followed | None = None  # what goes ahead of an epoch that is still to come
         self._cached: CachedChunks | None = None
         # Leases and parts of chunks are for one thread at a time; what is mapped is for all.
         self._lock: AbstractContextManager[Any] = nullcontext()
@@ -144,6 +129,11 @@ class Source:
     def chunk_rows(self) -> Rows:
         """The rows of each chunk, int64; blocks belong to the chunk where they start."""
         return self._items.counts
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all chunks."""
+        return self.manifest.nbytes
 
     @property
     def block_size(self) -> int | None:
@@ -253,7 +243,7 @@ class StoredRows:
     of what decoding draws, one a row.
     """
 
-    source: Source
+    source: Decodes
     stored: Sequence[Values]
     taken: Rows
     waited: float

@@ -9,9 +9,10 @@ from typing import Literal, TypeVar
 
 from millstream.errors import UsageError
 from millstream.plan import Cut
-from millstream.reading.dataset import StreamingDataset, stream_of, with_stream
+from millstream.reading.dataset import stream_of, with_stream
+from millstream.reading.indexed import Indexed
 
-D = TypeVar("D", bound=StreamingDataset)
+D = TypeVar("D", bound=Indexed)
 
 
 def train_test_split(
@@ -30,7 +31,7 @@ def train_test_split(
     the part of a copy holds, it chooses by itself.
 
     Args:
-        dataset: A StreamingDataset.
+        dataset: A StreamingDataset or a StreamingRawDataset.
         splits: Positive numbers whose sum is at most 1.
         seed: Another one deals the rows out in another way.
         by: What is dealt out. "rows": each part is like the whole, even if the data is sorted, and
@@ -41,8 +42,11 @@ def train_test_split(
     Raises:
         UsageError: An argument makes no sense, or a part would be empty.
     """
-    if not isinstance(dataset, StreamingDataset):
-        raise UsageError(f"a {type(dataset).__name__} cannot be split, only a StreamingDataset")
+    if not isinstance(dataset, Indexed):
+        raise UsageError(
+            f"a {type(dataset).__name__} cannot be split, only a StreamingDataset or a "
+            "StreamingRawDataset"
+        )
     if (
         not isinstance(splits, list | tuple)
         or not splits

@@ -26,8 +26,8 @@ from millstream.plan import subsample as take_part
 from millstream.reading.ahead import Ahead, Needing
 from millstream.reading.arguments import positive
 from millstream.reading.feed import MakePositions
+from millstream.reading.protocol import ReadRows, RowSource
 from millstream.reading.reader import Empty, Rows
-from millstream.reading.source import Source, StoredRows
 from millstream.reading.stats import ReadStats
 
 
@@ -40,7 +40,7 @@ class Stream:
     cache_bytes: windows are planned so that those of all lanes, twice, fit half of it.
     """
 
-    source: Source
+    source: RowSource
     seed: int
     subsample: float
     shuffle: bool
@@ -105,14 +105,14 @@ class Stream:
 
     def read(
         self, epoch: AnyEpoch, rows: Rows, at: MakePositions, empty: Empty = np.empty
-    ) -> StoredRows:
+    ) -> ReadRows:
         """Rows by their numbers in the version, read and verified.
 
         What decoding draws is keyed by this stream's seed, and the positions in the epoch.
         """
         return self.source.read(rows, lambda: decoding_keys(self.seed, epoch.number, at()), empty)
 
-    def pick(self, rows: Rows) -> StoredRows:
+    def pick(self, rows: Rows) -> ReadRows:
         """The same outside an epoch, for a row here and there; keyed by the rows."""
         return self.source.pick(rows, lambda: decoding_keys_for_rows(self.seed, rows))
 
@@ -173,7 +173,7 @@ class Stream:
         return default_window(
             chunk_rows=rows,
             lanes=lanes,
-            bytes_per_row=self.source.manifest.nbytes / max(int(rows.sum()), 1),
+            bytes_per_row=self.source.nbytes / max(int(rows.sum()), 1),
             budget_bytes=self.cache_bytes,
         )
 

@@ -31,6 +31,7 @@ from millstream.store.download import Download
 from millstream.store.failures import Kind, RequestFailure, from_client
 from millstream.store.fork import use_client
 from millstream.store.keys import check_key
+from millstream.store.listed import check_listed, tag_of
 from millstream.store.messages import failure_error, without_secrets
 from millstream.store.options import Settings, settings
 from millstream.store.place import Remote
@@ -158,6 +159,23 @@ class CloudStore:
             folders=sorted(names),
             objects=sorted((info for info in objects if info.key), key=lambda info: info.key),
         )
+
+    def get_listed(self, listed: ObjectInfo, span: Span | None = None) -> memoryview:
+        """An object's bytes, or some of them, if it is still the one that was listed."""
+        start, stop = span or (0, listed.size)
+        if start >= stop:
+            return memoryview(b"")
+
+        def part() -> memoryview:
+            found = obstore.get(self._client(), listed.key, options={"range": (start, stop)})
+            check_listed(self, listed, found.meta["size"], tag_of(found.meta["e_tag"]))
+            return memoryview(found.bytes())
+
+        try:
+            return self._request("read", listed.key, part)
+        except CorruptData:  # it ends before these bytes
+            check_listed(self, listed, self.size(listed.key), "")
+            raise
 
     # Write ----------------------------------------------------------------------------------
 
@@ -315,9 +333,9 @@ def _part(client: ObjectStore, key: str, span: Span) -> memoryview:
 
 
 def _info(meta: obstore.ObjectMeta) -> ObjectInfo:
-    return ObjectInfo(
-        key=meta["path"], size=meta["size"], modified=meta["last_modified"].timestamp()
-    )
+    modified = meta["last_modified"].timestamp()
+    tag = tag_of(meta["e_tag"])
+    return ObjectInfo(key=meta["path"], size=meta["size"], modified=modified, tag=tag)
 
 
 def _judge(error: Exception) -> RequestFailure | None:

@@ -8,6 +8,7 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from http.client import HTTPException, HTTPMessage
 from typing import IO
 from urllib.parse import quote, urlencode, urljoin, urlsplit
@@ -17,7 +18,8 @@ import obstore
 from millstream.store.clients import hub_of
 from millstream.store.cloud import CloudStore
 from millstream.store.failures import Kind, RequestFailure, from_client, from_status
-from millstream.store.protocol import Folder, ObjectInfo
+from millstream.store.listed import tag_of
+from millstream.store.protocol import Folder, ObjectInfo, Span
 
 _NEXT = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
 # Nobody should be made to wait for longer than the rest of the job is worth.
@@ -58,6 +60,11 @@ class HubStore(CloudStore):
             folders=sorted(str(path).rpartition("/")[2] for path in folders),
             objects=sorted(files, key=lambda info: info.key),
         )
+
+    def get_listed(self, listed: ObjectInfo, span: Span | None = None) -> memoryview:
+        """As that of CloudStore; the size alone tells, as large files come from elsewhere, with
+        ETags of that place."""
+        return super().get_listed(replace(listed, tag=""), span)
 
     @property
     def _skip(self) -> int:
@@ -117,7 +124,8 @@ def _is_file(entry: dict[str, object]) -> bool:
 
 
 def _info(entry: dict[str, object], skip: int) -> ObjectInfo:
-    return ObjectInfo(key=str(entry["path"])[skip:], size=int(str(entry["size"])), modified=0.0)
+    key, size = str(entry["path"])[skip:], int(str(entry["size"]))
+    return ObjectInfo(key=key, size=size, modified=0.0, tag=tag_of(entry.get("oid")))
 
 
 def _judge(error: Exception) -> RequestFailure | None:

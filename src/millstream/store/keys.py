@@ -10,8 +10,8 @@ from millstream.store.protocol import Folder, ObjectInfo
 
 def check_key(key: str) -> str:
     """The key itself; raises UsageError if it could lead out of its store, or is none anywhere."""
-    bad = any(part in {"", ".", ".."} for part in key.split("/"))
-    if bad or any(ord(character) < 32 for character in key):
+    parts = key.split("/")
+    if "" in parts or "." in parts or ".." in parts or min(key) < " ":
         raise UsageError(
             f"{key!r} cannot be a key: parts joined by single slashes, none of them '.' or '..', "
             "without control characters"

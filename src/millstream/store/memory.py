@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
+from xxhash import xxh3_64_hexdigest
+
 from millstream.errors import CorruptData, NotPicklable, ObjectNotFound
 from millstream.store.keys import check_key, folder_of
+from millstream.store.listed import check_listed, tag_of
 from millstream.store.protocol import Folder, ObjectInfo, Span
 
 # What memory://name means: the same objects for all who open it in this process.
@@ -85,15 +88,21 @@ class MemoryStore:
         skip = len(self._base) + 1
         with _LOCK:
             found = sorted(
-                (name[skip:], len(content), modified)
+                (name[skip:], len(content), modified, _tag(content))
                 for name, (content, modified) in _OBJECTS.items()
                 if name.startswith(f"{self._base}/{prefix}")
             )
-        return (ObjectInfo(key=key, size=size, modified=when) for key, size, when in found)
+        return (ObjectInfo(key=k, size=n, modified=when, tag=tag) for k, n, when, tag in found)
 
     def folder(self, prefix: str) -> Folder:
         """What lies directly below a prefix."""
         return folder_of(prefix, self.list(prefix))
+
+    def get_listed(self, listed: ObjectInfo, span: Span | None = None) -> bytes:
+        """An object's bytes, or some of them, if it is still the one that was listed."""
+        content = self._find(listed.key)
+        check_listed(self, listed, len(content), _tag(content))
+        return content[slice(*span)] if span else content
 
     def check_conditional_put(self) -> None:
         """A lock sees to it that one wins."""
@@ -106,3 +115,7 @@ class MemoryStore:
             return _OBJECTS[self._name(key)][0]
         except KeyError:
             raise ObjectNotFound(f"{self}: there is no object {key}") from None
+
+
+def _tag(content: bytes) -> str:
+    return tag_of(xxh3_64_hexdigest(content))

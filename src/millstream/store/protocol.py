@@ -14,12 +14,14 @@ Span = tuple[int, int]
 class ObjectInfo:
     """What a store knows of an object unread. size: bytes. modified: seconds since the epoch.
 
-    modified is 0 where the store does not say.
+    modified is 0 where the store does not say. tag: 16 hex digits, others if the object is replaced
+    by another; "" where the store does not say.
     """
 
     key: str
     size: int
     modified: float
+    tag: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,13 @@ class ListingStore(ReadableStore, Protocol):
 
     def folder(self, prefix: str) -> Folder:
         """What lies directly below a prefix: "" or whole parts, as `chunks/`."""
+
+    def get_listed(self, listed: ObjectInfo, span: Span | None = None) -> bytes | memoryview:
+        """An object's bytes, or some of them, if it is still the one that was listed.
+
+        Raises ObjectChanged if its size, or its tag where the store says one with the bytes, is
+        another; FileNotFoundError if it is gone.
+        """
 
 
 class WritableStore(ReadableStore, Protocol):

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from millstream.errors import UsageError
-from millstream.execution import Crew, Ordered, Threads
+from millstream.execution.crew import Crew
+from millstream.execution.ordered import Ordered
+from millstream.execution.threads import Threads
 from millstream.plan import Plan
 from millstream.reading.run import Run
 from millstream.reading.stats import NOTHING, LoaderStats, ReadStats, now

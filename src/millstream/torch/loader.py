@@ -50,8 +50,8 @@ class StreamingDataLoader(DataLoader[Any]):
     position of the batch, rank), whoever makes it; the states of this process stay as they are.
 
     Args:
-        dataset: What to load: a StreamingDataset, a CombinedStreamingDataset or a
-            ParallelStreamingDataset. A transform or an overridden `__getitem__` is applied.
+        dataset: What to load: a StreamingDataset, a StreamingRawDataset, a CombinedStreamingDataset
+            or a ParallelStreamingDataset. A transform or an overridden `__getitem__` is applied.
         batch_size: Samples a batch on each rank.
         shuffle: None: as the dataset says. UsageError if the dataset was told the contrary.
         num_workers: Processes that make batches; 0 makes them in this one. They are started by

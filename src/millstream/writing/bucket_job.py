@@ -53,6 +53,9 @@ class BucketChunks:
         finally:
             file.unlink(missing_ok=True)
 
+    def settle(self, digest: str) -> None:
+        """An object that is there is there to stay."""
+
     def record(self, sequence: int, content: bytes) -> None:
         """Makes a small object."""
         self.store.put(f"{self.records}{sequence:06}.json", content)

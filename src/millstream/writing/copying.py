@@ -62,6 +62,7 @@ class Through:
     def copy(self, digest: str, size: int) -> None:
         """Reads a chunk block by block, and checks it on the way."""
         self.chunks.put(digest, _checked(self.source, digest, size))
+        self.chunks.settle(digest)
 
 
 def _checked(source: ReadableStore, digest: str, size: int) -> Iterator[memoryview]:

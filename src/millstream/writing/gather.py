@@ -78,11 +78,11 @@ def _gathered(blobs: Blobs, into: memoryview) -> Blobs:
     ends = np.cumsum(blobs.sizes).tolist()
     starts = [0, *ends]
     held, at = blobs.data.data, 0
-    for file in blobs.files:
-        start = starts[file.row] + file.at
+    for row, first, source in blobs.files:
+        start = starts[row] + first
         into[at:start], held = held[: start - at], held[start - at :]
-        at = start + file.source.size
-        read_file(file.source, into[start:at])
+        at = start + source.size
+        read_file(source, into[start:at])
     into[at:] = held
     sums = [xxh3_64_intdigest(into[a:b]) for a, b in zip(starts, ends, strict=False)]
     data = np.frombuffer(into, np.uint8)

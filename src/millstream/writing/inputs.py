@@ -22,6 +22,7 @@ from xxhash import xxh3_64_intdigest
 from millstream.errors import NotPicklable
 from millstream.writing.canonical import Canonical, framed, full_name
 from millstream.writing.function import function_bytes
+from millstream.writing.paths import may_be_path
 from millstream.writing.urls import short
 
 MAX_BLOCKS = 65_536
@@ -130,11 +131,6 @@ class _InputBytes(Canonical):
         make, arguments, state, items, pairs = (*taken, None, None, None)[:5]
         taken = (full_name(make), arguments, state, list(items or ()), dict(pairs or ()))
         return framed(b"o", self.bytes_of(taken))
-
-
-def may_be_path(text: str) -> bool:
-    """Whether a text is looked at as the name of a file too."""
-    return len(text) <= 4096 and (os.sep in text or "." in text) and "\0" not in text
 
 
 def _file_state(name: str) -> bytes:

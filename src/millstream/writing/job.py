@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from millstream.errors import MillstreamError, SampleError, WorkerDied
-from millstream.execution import Executor, Outcome
+from millstream.execution.protocol import Executor, Outcome
 from millstream.format import Identity, Schema, schema_error
 from millstream.writing.cuts import Cutter, Limits, Piece
 from millstream.writing.folder import JobFolder
 from millstream.writing.placed import ChunkRecord, Placed
 from millstream.writing.segment import Segment, Skipped, has_segment, read_segment
+from millstream.writing.settling import Settling, settling
 from millstream.writing.tasks import Task, tasks
 from millstream.writing.urls import short
 from millstream.writing.work import AssembleTask, EncodeTask, Work
@@ -69,7 +70,10 @@ class _Failed:
 
 
 class JobRun:
-    """One run of a job, from whatever its folder holds to all chunks in their places."""
+    """One run of a job, from whatever its folder holds to all chunks in their places.
+
+    threads: that wait for the disk; 0: the caller's does.
+    """
 
     def __init__(
         self,
@@ -81,10 +85,11 @@ class JobRun:
         progress: Progress,
         unlike: Unlike = lambda schema: None,
         weights: Sequence[float] | None = None,
+        threads: int = 0,
     ) -> None:
         self._scratch, self._inputs, self._digest = folder.scratch, inputs, digest
         self._progress, self._waiting_bytes = progress, folder.waiting_bytes
-        self._unlike = unlike
+        self._unlike, self._threads = unlike, threads
         self._tasks = list(tasks(len(inputs), weights))
         self._cutter: Cutter[_Ref] = Cutter(limits)
         self._segments: dict[int, Segment] = {}  # finished, waiting for those before them
@@ -100,6 +105,7 @@ class JobRun:
         self._placed: dict[int, Placed] = {}
         self._firm = 0  # chunks before this one, and all segments they came from, are done with
         self._cuts, self._at = 0, (0, 0)
+        self._settling: Settling  # while it runs
         self._resume()
         self._next, self._skip = self._at
         self._todo = self._missing()
@@ -121,7 +127,10 @@ class JobRun:
         A task that fails ends the run once the tasks before it have ended, which were handed out
         earlier: so the error is that of the first bad input, for any number of workers.
         """
-        with executor.open(work) as session:
+        with (
+            settling(work.chunks, threads=self._threads) as self._settling,
+            executor.open(work) as session,
+        ):
             while True:
                 while session.free and (unit := self._unit()) is not None:
                     self._units += 1
@@ -132,6 +141,8 @@ class JobRun:
                 if not self._running:
                     break
                 self._take(session.wait())
+                self._place_settled()
+            self._place_settled(wait=True)
         return self._schema, [self._placed[sequence].chunk for sequence in range(self._cuts)]
 
     def skipped(self) -> tuple[Skipped, ...]:
@@ -207,7 +218,7 @@ class JobRun:
         if isinstance(unit, Task):
             self._finish(unit)
         elif placed is not None:
-            self._place(unit.sequence, placed)
+            self._settling.add(unit.sequence, placed)
 
     def _finish(self, task: Task) -> None:
         """Takes a task's segment, and gives the cutter all that is now in unbroken order."""
@@ -260,6 +271,10 @@ class JobRun:
             self._place(cut.sequence, recorded)
         else:
             self._queue.append(cut)
+
+    def _place_settled(self, *, wait: bool = False) -> None:
+        for sequence, placed in self._settling.finished(wait=wait):
+            self._place(sequence, placed)
 
     def _place(self, sequence: int, placed: Placed) -> None:
         self._placed[sequence] = placed

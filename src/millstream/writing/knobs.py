@@ -14,7 +14,10 @@ import numpy as np
 from blake3 import blake3
 
 from millstream.errors import UnsupportedError, UsageError
-from millstream.execution import Executor, Inline, Machine, Processes
+from millstream.execution.inline import Inline
+from millstream.execution.machine import Machine
+from millstream.execution.processes import Processes
+from millstream.execution.protocol import Executor
 from millstream.format.codecs import BlobCodec, as_serializers
 from millstream.writing.fetch import Group
 from millstream.writing.function import function_bytes

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from millstream.errors import OutputBusy, OutputNotEmpty
 from millstream.store import LocalStore
-from millstream.store.local import storage_errors, write_synced
+from millstream.store.local import storage_errors, wait_for_disk, write_file
 from millstream.writing.holdings import JOB
 from millstream.writing.scratch import Scratch, lock_folder
 
@@ -32,10 +32,18 @@ class LocalChunks:
     temporary: Path
 
     def put(self, digest: str, pieces: Iterable[memoryview]) -> None:
-        """Writes the chunk to the disk, then gives it its name."""
-        temporary = self.temporary / f"chunk-{digest}"
-        write_synced(temporary, pieces)
-        self.store.adopt(temporary, f"chunks/{digest}")
+        """Writes the chunk to a file without a name of its own; the disk is not waited for."""
+        write_file(self._file(digest), pieces)
+
+    def settle(self, digest: str) -> None:
+        """Waits until the chunk is on the disk, then gives it its name."""
+        file = self._file(digest)
+        with storage_errors(file):
+            wait_for_disk(file)
+        self.store.adopt(file, f"chunks/{digest}")
+
+    def _file(self, digest: str) -> Path:
+        return self.temporary / f"chunk-{digest}"
 
     def record(self, sequence: int, content: bytes) -> None:
         """Writes a small file, whole."""

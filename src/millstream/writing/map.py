@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from millstream.errors import UsageError
-from millstream.execution import Machine
+from millstream.execution.machine import Machine
 from millstream.store import Store, open_store, service_of
 from millstream.writing.fetch import InputFetcher
 from millstream.writing.folder import JobFolder, job_place

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from millstream.errors import MillstreamError, OutputNotEmpty, WorkerDied
-from millstream.execution import Executor, Outcome
+from millstream.execution.protocol import Executor, Outcome
 from millstream.writing.folder import JobFolder
 from millstream.writing.job import MAX_DEATHS, Progress
 from millstream.writing.map_work import LandTask, Made, MapWork, Ran, RunTask

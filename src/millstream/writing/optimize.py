@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Literal
 
 from millstream.errors import SampleError, UsageError
-from millstream.execution import Machine
+from millstream.execution.machine import Machine
 from millstream.format import MAX_ROWS, Schema
 from millstream.format.codecs import BlobCodec
 from millstream.store import Store, open_store, service_of
@@ -37,6 +37,7 @@ from millstream.writing.placed import ChunkRecord
 from millstream.writing.progress import ProgressBar
 from millstream.writing.report import Report, told
 from millstream.writing.segment import Skipped
+from millstream.writing.settling import THREADS
 from millstream.writing.urls import options_for
 from millstream.writing.work import Work
 
@@ -261,6 +262,7 @@ class _Job:
                 digest=digest,
                 progress=bar,
                 unlike=partial(self._unlike, old),
+                threads=THREADS if self.workers else 0,
             )
             schema, chunks = run.run(executor_of(self.workers), work)
         return schema, chunks, run.skipped()

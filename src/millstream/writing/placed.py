@@ -50,7 +50,10 @@ class ChunkPlace(Protocol):
     """Where a worker puts the chunks that it has built."""
 
     def put(self, digest: str, pieces: Iterable[memoryview]) -> None:
-        """Puts a chunk into its place, where it outlives this process."""
+        """Writes all of a chunk to where only `settle` is left to be done."""
+
+    def settle(self, digest: str) -> None:
+        """Has a chunk outlive a power cut, under its name. Any process of the run may do it."""
 
     def record(self, sequence: int, content: bytes) -> None:
         """Writes down that a chunk is in its place."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from millstream.format import Batch, Codec, Encoder, Source
 from millstream.format.codecs.files import absolute
-from millstream.writing.inputs import may_be_path
+from millstream.writing.paths import may_be_path
 from millstream.writing.segment import SegmentWriter
 
 # The rows of a task are written down whenever they hold this much memory.
@@ -76,12 +76,11 @@ class Rows(ABC):
 
 
 class SampleRows(Rows):
-    """Samples of any kind. batched: whether each stands for many, as a `Batch`."""
+    """Samples of any kind."""
 
-    def __init__(self, codecs: Sequence[Codec], writer: SegmentWriter, *, batched: bool) -> None:
+    def __init__(self, codecs: Sequence[Codec], writer: SegmentWriter) -> None:
         super().__init__()
         self._codecs, self._writer = codecs, writer
-        self._batched = batched
         self._encoder: Encoder | None = None
         self._written = 0
 
@@ -91,20 +90,8 @@ class SampleRows(Rows):
         return self._written + (self._encoder.rows if self._encoder else 0)
 
     def add(self, sample: Any, index: int) -> None:
-        if self._batched:
-            self._add_batch(sample, index)
-            return
         encoder = self._encoder or self._begin(sample, index)
         encoder.add(sample)
-        if encoder.nbytes >= PART_BYTES:
-            self.flush()
-
-    def _add_batch(self, value: Any, index: int) -> None:
-        batch = Batch(value)
-        if not batch.rows:
-            return
-        encoder = self._encoder or self._begin(batch.row(0), index)
-        encoder.add_batch(batch)
         if encoder.nbytes >= PART_BYTES:
             self.flush()
 
@@ -122,6 +109,19 @@ class SampleRows(Rows):
         if self._encoder is not None and (part := self._encoder.take()) is not None:
             self._writer.add(part)
             self._written += part.rows
+
+
+class BatchRows(SampleRows):
+    """Samples that stand for many each, as a `Batch`."""
+
+    def add(self, sample: Any, index: int) -> None:
+        batch = Batch(sample)
+        if not batch.rows:
+            return
+        encoder = self._encoder or self._begin(batch.row(0), index)
+        encoder.add_batch(batch)
+        if encoder.nbytes >= PART_BYTES:
+            self.flush()
 
 
 def _paths(value: Any) -> Iterator[str]:

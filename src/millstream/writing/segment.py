@@ -21,7 +21,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from xxhash import xxh3_64, xxh3_64_intdigest
 
-from millstream.format import Arrays, Blobs, FileSpan, Part, Schema, Source, Tokens
+from millstream.format import Arrays, Blobs, Files, Part, Schema, Tokens
+from millstream.format.part import NO_FILES
 from millstream.store.local import map_file, storage_errors
 
 _END = struct.Struct("<QQ")
@@ -62,8 +63,8 @@ class Segment:
     @property
     def held(self) -> int:
         """Those of them that lie in the segment."""
-        files = [file for part in self.parts if part.blobs for file in part.blobs.files]
-        return self.nbytes - sum(file.source.size for file in files)
+        files = [part.blobs.files for part in self.parts if part.blobs]
+        return self.nbytes - sum(int(some.sizes.sum()) for some in files)
 
 
 class SegmentWriter:
@@ -96,7 +97,7 @@ class SegmentWriter:
             "sizes": self._put(part.blobs.sizes),
             "sums": self._put(part.blobs.sums),
             "data": self._put(part.blobs.data),
-            "files": [_from_span(file) for file in part.blobs.files],
+            "files": self._put_files(part.blobs.files),
         }
         tokens = {
             str(field): {
@@ -108,6 +109,18 @@ class SegmentWriter:
             for field, some in part.tokens.items()
         }
         self._parts.append({"rows": part.rows, "arrays": arrays, "blobs": blobs, "tokens": tokens})
+
+    def _put_files(self, files: Files) -> dict[str, Any] | None:
+        if not files:
+            return None
+        names = b"\0".join(map(os.fsencode, files.paths))  # which holds none
+        return {
+            "rows": self._put(files.rows),
+            "starts": self._put(files.starts),
+            "sizes": self._put(files.sizes),
+            "mtimes": self._put(files.mtimes),
+            "paths": self._put(np.frombuffer(names, np.uint8)),
+        }
 
     def _put(self, array: np.ndarray[Any, Any]) -> tuple[int, int]:
         padding = bytes(-self._at % 8)
@@ -175,6 +188,11 @@ def _part(content: memoryview, schema: Schema, value: dict[str, Any]) -> Part:
     def get(span: tuple[int, int], dtype: str) -> np.ndarray[Any, Any]:
         return np.frombuffer(content[span[0] : span[0] + span[1]], dtype)
 
+    def files(some: dict[str, tuple[int, int]]) -> Files:
+        counts = {name: get(some[name], "i8") for name in ("rows", "starts", "sizes", "mtimes")}
+        names = get(some["paths"], "u1").tobytes().split(b"\0")
+        return Files(**counts, paths=tuple(map(os.fsdecode, names)))
+
     arrays = {
         int(field): Arrays(
             rows=value["rows"],
@@ -188,7 +206,7 @@ def _part(content: memoryview, schema: Schema, value: dict[str, Any]) -> Part:
         sizes=get(value["blobs"]["sizes"], "i8"),
         sums=get(value["blobs"]["sums"], "u8"),
         data=get(value["blobs"]["data"], "u1"),
-        files=tuple(map(_to_span, value["blobs"]["files"])),
+        files=NO_FILES if value["blobs"]["files"] is None else files(value["blobs"]["files"]),
     )
     tokens = {
         int(field): Tokens(
@@ -200,13 +218,3 @@ def _part(content: memoryview, schema: Schema, value: dict[str, Any]) -> Part:
         for field, some in value["tokens"].items()
     }
     return Part(schema=schema, rows=value["rows"], arrays=arrays, blobs=blobs, tokens=tokens)
-
-
-def _from_span(file: FileSpan) -> list[Any]:
-    source = file.source
-    return [file.row, file.at, os.fsencode(source.path).hex(), source.size, source.mtime_ns]
-
-
-def _to_span(value: list[Any]) -> FileSpan:
-    row, at, path, size, mtime_ns = value
-    return FileSpan(row=row, at=at, source=Source(os.fsdecode(bytes.fromhex(path)), size, mtime_ns))

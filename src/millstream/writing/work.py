@@ -16,7 +16,7 @@ from millstream.writing.cuts import Limits
 from millstream.writing.fetch import InputFetcher, NotFetched
 from millstream.writing.gather import Room, gather
 from millstream.writing.placed import ChunkPlace, ChunkRecord, Placed
-from millstream.writing.rows import Raised, Rows, SampleRows
+from millstream.writing.rows import BatchRows, Raised, Rows, SampleRows
 from millstream.writing.segment import SegmentWriter, Skipped, read_segment
 from millstream.writing.token_rows import TokenRows
 from millstream.writing.urls import short
@@ -92,8 +92,8 @@ class Work:
     def _rows(self, writer: SegmentWriter) -> Rows:
         if self.tokens is not None:
             return TokenRows(self.tokens, writer)
-        codecs = builtin(allow_pickle=self.allow_pickle, first=self.serializers)
-        return SampleRows(codecs, writer, batched=self.batched)
+        kind = BatchRows if self.batched else SampleRows
+        return kind(builtin(allow_pickle=self.allow_pickle, first=self.serializers), writer)
 
     def _assemble(self, task: AssembleTask) -> Placed:
         segments = {path: read_segment(path) for path in {piece[0] for piece in task.pieces}}
@@ -109,9 +109,8 @@ class Work:
             tokens=chunk.layout.count_tokens(),
         )
         placed = Placed(chunk=record, start=task.start, stop=task.stop, skipped=task.skipped)
-        # Here, where workers wait for the disk or the network side by side.
+        # Here, where workers wait for the network side by side.
         self.chunks.put(record.digest, chunk.pieces)
-        self.chunks.record(task.identity.sequence, placed.to_bytes())
         return placed
 
 

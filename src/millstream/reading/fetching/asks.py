@@ -8,6 +8,9 @@ from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
+from blake3 import blake3
+
+from millstream.store import ObjectInfo
 
 # From its first byte up to its second.
 Piece = tuple[int, int]
@@ -16,11 +19,15 @@ Buffer = bytes | memoryview
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """An object that is to be in the cache: its key in the store, and its name there."""
+    """An object that is to be in the cache: its key in the store, and its name there.
+
+    listed: what told of it, where no digest does: only that very object is wanted then.
+    """
 
     key: str
     name: str
     size: int
+    listed: ObjectInfo | None = None
 
 
 class Presence(IntEnum):
@@ -50,6 +57,29 @@ class Need:
     wanted: Wanted
     first: int
     last: int
+
+
+def as_listed(place: str, listed: ObjectInfo) -> Wanted:
+    """A file of a place as it was listed; it has the same name in the cache as long as it is that.
+
+    place: as text, which tells it from others.
+    """
+    told = f"{place}\0{listed.key}\0{listed.size}\0{listed.tag}"
+    name = blake3(told.encode("utf-8", "surrogateescape")).hexdigest()
+    return Wanted(key=listed.key, name=name, size=listed.size, listed=listed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ListedNeeds:
+    """Files that a stream reads, each at one position, in that order. place: as in `as_listed`."""
+
+    place: str
+    listed: Sequence[ObjectInfo]
+    positions: Sequence[int]
+
+    def __iter__(self) -> Iterator[Need]:
+        for listed, at in zip(self.listed, self.positions, strict=True):
+            yield Need(wanted=as_listed(self.place, listed), first=at, last=at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -25,11 +25,15 @@ from millstream.execution import wire
 from millstream.execution.pickling import pickled
 from millstream.execution.worker import Worker
 from millstream.reading.fetching import handshake, service
-from millstream.reading.fetching.asks import Filled, Needs, Piece, Wanted
+from millstream.reading.fetching.asks import Filled, ListedNeeds, Needs, Piece, Wanted
 from millstream.reading.fetching.handshake import Address
+from millstream.reading.raw.files import Files
 from millstream.store import ReadableStore
 
 log = logging.getLogger(__name__)
+
+# Of files that were fetched ahead into the fetcher's memory, for all streams of a dataset.
+MEMORY_BYTES = 256_000_000
 
 
 class _FetcherDied(StorageError):
@@ -128,8 +132,13 @@ class FetchedStore:
         content: bytes = self._ask("get", key)
         return content
 
-    def ranges(self, asks: Sequence[tuple[str, Sequence[Piece]]]) -> list[list[memoryview]]:
-        """Pieces of objects by key, all fetched at the same time."""
+    def files(self) -> Files:
+        """All files of the place, as they are listed now."""
+        files: Files = self._ask("files")
+        return files
+
+    def ranges(self, asks: Sequence[tuple[Wanted, Sequence[Piece]]]) -> list[list[memoryview]]:
+        """Pieces of objects, all fetched at the same time."""
         pieces: list[list[memoryview]] = self._ask("ranges", asks)
         return pieces
 
@@ -140,7 +149,20 @@ class FetchedStore:
 
     def follow(self, needs: Needs, among: int = 1) -> Following:
         """Has the fetcher go ahead of a stream with these needs, one of so many at a time."""
-        return Following(self, needs, among)
+        return Following(self, ("follow", needs, self._limit // (2 * among)))
+
+    def follow_files(self, among: int = 1, *, in_memory: bool) -> Following:
+        """The same, for a stream that tells bit by bit which files it needs.
+
+        in_memory: whether these come into the fetcher's memory, where `take` finds them.
+        """
+        budget = MEMORY_BYTES // among if in_memory else self._limit // (4 * among)
+        return Following(self, ("follow_files", budget, in_memory))
+
+    def take(self, asks: Sequence[Wanted]) -> list[memoryview]:
+        """Listed objects by way of the fetcher's memory, each fetched for this."""
+        contents: list[memoryview] = self._ask("take", asks)
+        return contents
 
     def fetched(self) -> tuple[int, int]:
         """How many objects, and bytes of these, were brought whole from here to the cache.
@@ -238,19 +260,24 @@ class FetchedStore:
 class Following:
     """The fetcher goes ahead of a stream as long as this lives.
 
-    What it holds for the stream takes at most half of the cache, shared `among` so many streams.
+    opening: what the stream needs, and how much of the cache that may take before it is passed.
     It has a connection of its own: that ends when this is forgotten, which may happen at any moment
     and in any thread.
     """
 
-    def __init__(self, store: FetchedStore, needs: Needs, among: int = 1) -> None:
+    def __init__(self, store: FetchedStore, opening: tuple[Any, ...]) -> None:
         self._store = FetchedStore(*store.__reduce__()[1])
-        self._store._opening = ("follow", needs, store._limit // (2 * among))
+        self._store._opening = opening
         self.at(0)
 
     def at(self, position: int) -> None:
         """The stream has passed all positions before this one."""
         self._store._ask("at", position, answered=False)
+
+    def tell(self, needs: ListedNeeds) -> None:
+        """The stream will read these files next. After another fetcher was started it knows only
+        of those that it is told from then on; others are fetched when they are read."""
+        self._store._ask("tell", needs, answered=False)
 
 
 def _has_ended(connection: socket.socket) -> bool:

@@ -6,13 +6,14 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
+from typing import cast
 
 from millstream.cache import Busy, Cache, Lease
 from millstream.errors import CorruptData, StorageError
 from millstream.reading.fetching.arriving import Arriving
 from millstream.reading.fetching.asks import Buffer, Filled, Piece, Presence, Wanted
 from millstream.reading.fetching.turns import Turns
-from millstream.store import ReadableStore
+from millstream.store import ListingStore, ReadableStore
 
 # When a range is due that somebody waits for, before all positions of streams; and the last range
 # of an object of which nobody has said more.
@@ -32,11 +33,11 @@ class Downloads:
         self._early = 0
         self.fetched = (0, 0)
 
-    def ranges(self, asks: Sequence[tuple[str, Sequence[Piece]]]) -> list[list[Buffer]]:
-        """Pieces of objects by key, all at once; raises what the store raises."""
+    def ranges(self, asks: Sequence[tuple[Wanted, Sequence[Piece]]]) -> list[list[Buffer]]:
+        """Pieces of objects, all at once; raises what the store raises."""
         pieces = [
-            [self._turns.urgent(partial(self._get, key, piece)) for piece in some]
-            for key, some in asks
+            [self._turns.urgent(partial(self._get, wanted, piece)) for piece in some]
+            for wanted, some in asks
         ]
         return [_results(some) for some in pieces]
 
@@ -90,6 +91,13 @@ class Downloads:
             begun = self._begin(wanted, wait=True)
         return self._schedule(begun, due) if isinstance(begun, Arriving) else begun
 
+    def hold(self, wanted: Wanted, begun: object) -> Lease | None:
+        """Keeps an object from being evicted; None if it is not in the cache."""
+        return self.cache.find(wanted.name, wanted.size)
+
+    def skip(self, wanted: Wanted) -> None:
+        """A stream needs an object no more that was not begun."""
+
     def _schedule(self, object: Arriving, due: tuple[float, float]) -> Arriving:
         """Gives each range that is left its turn, or an earlier one than it had."""
         for part in object.todo():
@@ -104,7 +112,7 @@ class Downloads:
         if isinstance(begun, Lease):
             begun.close()
             return Presence.WHOLE
-        object = Arriving(wanted, begun, partial(self._get, wanted.key), self._ended)
+        object = Arriving(wanted, begun, partial(self._get, wanted), self._ended)
         self._under_way[wanted.name] = object
         return object
 
@@ -130,9 +138,13 @@ class Downloads:
         object.wait(pieces)
         return Presence.WHOLE if object.done.done() else Presence.PART
 
-    def _get(self, key: str, piece: Piece) -> Buffer:
+    def _get(self, wanted: Wanted, piece: Piece) -> Buffer:
         start, stop = piece
-        content = self._store.get(key, piece)
+        key = wanted.key
+        if wanted.listed is None:
+            content = self._store.get(key, piece)
+        else:  # by this very store
+            content = cast(ListingStore, self._store).get_listed(wanted.listed, piece)
         if len(content) != stop - start:
             raise CorruptData(
                 f"{self._store}: bytes {start} to {stop} of {key} were asked for, "

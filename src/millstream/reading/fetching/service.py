@@ -15,25 +15,28 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from millstream.cache import Cache
 from millstream.errors import MillstreamError
 from millstream.execution import wire
 from millstream.execution.protocol import failure
 from millstream.reading.fetching import handshake
-from millstream.reading.fetching.asks import Filled, Needs, Piece, Wanted
+from millstream.reading.fetching.asks import Filled, ListedNeeds, Needs, Piece, Wanted
 from millstream.reading.fetching.downloads import Downloads
 from millstream.reading.fetching.gate import MOST, Gate
-from millstream.reading.fetching.prefetch import Prefetch
+from millstream.reading.fetching.memory import InMemory, MemoryAhead
+from millstream.reading.fetching.prefetch import MOST_COUNTED, Prefetch, Told, Unheld
 from millstream.reading.fetching.turns import Turns
-from millstream.store import ReadableStore
+from millstream.reading.raw.files import Files
+from millstream.reading.raw.listing import list_files
+from millstream.store import ListingStore, ReadableStore
 
 # Beside those whose number the gate finds: for what readers wait for.
 URGENT_THREADS = 32
 # Of what a stream needs, this part may be fetched twice at its start, at most so many bytes.
 EARLY_PART, EARLY_BYTES = 1 / 128, 32 << 20
-UNANSWERED = ("follow", "at")
+UNANSWERED = ("follow", "follow_files", "tell", "at")
 
 
 def begin(number: int) -> Callable[[bytes], int]:
@@ -98,17 +101,24 @@ class _Place:
         self.store, self._root, self._limit = store, root, limit
         self.readers, self.counter = 0, secrets.token_bytes(16)
         self._lock = threading.Lock()
+        self._turns = Turns(Gate(time.monotonic), MOST + URGENT_THREADS)
         self._downloads: Downloads | None = None
+        self.in_memory = InMemory(store, self._turns)
 
     @property
     def downloads(self) -> Downloads:
         with self._lock:
             if self._downloads is None:
-                turns = Turns(Gate(time.monotonic), MOST + URGENT_THREADS)
-                self._downloads = Downloads(self.store, Cache(self._root, self._limit), turns)
+                cache = Cache(self._root, self._limit)
+                self._downloads = Downloads(self.store, cache, self._turns)
             return self._downloads
 
+    @property
+    def fetched(self) -> tuple[int, int]:
+        return (0, 0) if self._downloads is None else self._downloads.fetched
+
     def close(self) -> None:
+        self._turns.close()
         if self._downloads is not None:
             self._downloads.close()
 
@@ -120,6 +130,8 @@ class _Reader:
         self._service = service
         self._place: _Place | None = None
         self._prefetch: Prefetch | None = None
+        self._told = Told()
+        self._memory: MemoryAhead | None = None
 
     def answer(self, request: tuple[str, Any]) -> tuple[Any, tuple[str, str] | None] | None:
         """The answer: (value, error as its class and its text); None for what has none.
@@ -149,7 +161,10 @@ class _Reader:
     def do_get(self, key: str) -> bytes:
         return bytes(self._known.store.get(key))
 
-    def do_ranges(self, asks: Sequence[tuple[str, Sequence[Piece]]]) -> list[list[Any]]:
+    def do_files(self) -> Files:
+        return list_files(cast(ListingStore, self._known.store))
+
+    def do_ranges(self, asks: Sequence[tuple[Wanted, Sequence[Piece]]]) -> list[list[Any]]:
         found = self._known.downloads.ranges(asks)
         # A buffer of the client's own is not copied into the pickle, but sent beside it.
         return [[pickle.PickleBuffer(piece) for piece in pieces] for pieces in found]
@@ -163,18 +178,35 @@ class _Reader:
         downloads.allow_early(min(EARLY_BYTES, int(needs.nbytes * EARLY_PART)))
         self._prefetch = Prefetch(downloads, needs, budget)
 
+    def do_take(self, asks: Sequence[Wanted]) -> list[Any]:
+        return [pickle.PickleBuffer(content) for content in self._known.in_memory.take(asks)]
+
+    def do_follow_files(self, budget: int, in_memory: bool) -> None:
+        self._end_stream()
+        self._told, place = Told(), self._known
+        self._memory = MemoryAhead(place.in_memory) if in_memory else None
+        fetches = self._memory or Unheld(place.downloads)
+        self._prefetch = Prefetch(fetches, self._told, budget, most=MOST_COUNTED)
+
+    def do_tell(self, needs: ListedNeeds) -> None:
+        self._told.tell(needs)
+
     def do_at(self, position: int) -> None:
         if self._prefetch is not None:
             self._prefetch.at(position)
 
     def do_fetched(self) -> tuple[bytes, int, int]:
         """What was fetched since a place was made, which is named by some bytes of its own."""
-        return self._known.counter, *self._known.downloads.fetched
+        return self._known.counter, *self._known.fetched
 
     def _end_stream(self) -> None:
+        if self._memory is not None:  # first, so that what was fetched is still there
+            self._memory.leave()
+            self._memory = None
         if self._prefetch is not None:
             self._prefetch.close()
             self._prefetch = None
+        self._told.end()
 
     def close(self) -> None:
         self._end_stream()
