@@ -42,6 +42,9 @@ class Model(lightning.LightningModule):
     def validation_step(self, batch: Any, index: int) -> None:
         self.validated += numbers(batch)
 
+    def predict_step(self, batch: Any, index: int) -> list[int]:
+        return [i for i, again in zip(numbers(batch), batch["again"], strict=True) if not again]
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), 0.0)
 
@@ -81,8 +84,14 @@ def fit(place: str, root: str, checkpoint: str | None = None, **options: Any) ->
 
 
 def fits(place: str, root: str, runs: list[dict[str, Any]]) -> list[Any]:
-    """Several of them, one after another."""
-    return [fit(place, root, **run) for run in runs]
+    """Several of them, one after another; and what Trainer.predict is given."""
+    trainer = lightning.Trainer(
+        accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_progress_bar=False,
+        enable_model_summary=False, default_root_dir=root,
+    )  # fmt: skip
+    shares = opened(place, shuffle=None, drop_last=False)
+    loader = ms.StreamingDataLoader(shares, batch_size=30, shuffle=True, pad="again")
+    return [*(fit(place, root, **run) for run in runs), trainer.predict(Model(), loader)]
 
 
 def fabric(place: str, root: str) -> dict[str, Any]:

@@ -29,6 +29,16 @@ def write(place: Path) -> Path:
     return place
 
 
+def append(dataset: Path) -> None:
+    """A further version, with one sample or one document more."""
+    options: dict[str, Any] = {"mode": "append", "num_workers": 0, "verbose": False}
+    if dataset.name == "tokens":
+        loader = ms.TokensLoader()
+        ms.optimize(lambda i: np.arange(i), [3], dataset, item_loader=loader, **options)
+    else:
+        ms.optimize(lambda i: {"from": dataset.name, "id": i}, [3], dataset, **options)
+
+
 def opened(place: str | Path, kind: str = "plain", **options: Any) -> Any:
     """The dataset of a kind, shuffled."""
     options = {"shuffle": True, "shuffle_window": 64, **options}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from gang import gang
-from ranked_data import KINDS, numbers, opened
+from ranked_data import KINDS, append, numbers, opened
 
+from millstream.errors import StateMismatch
 from millstream.plan import (
     AnyEpoch,
     Group,
@@ -141,3 +143,26 @@ def check(
         assert len(rest) == len(undisturbed) - done
         for mine, theirs in zip(rest, undisturbed[done:], strict=True):
             assert np.array_equal(mine, theirs)
+
+
+# Which data a state is of -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_moved_data_is_the_same_and_other_data_is_refused(
+    place: Path, tmp_path: Path, kind: str
+) -> None:
+    batches = opened(place, kind).batches(6, rank=1, ranks=2)
+    next(iter(batches))
+    state = json.loads(json.dumps(batches.state_dict()))
+    rest = [numbers(batch, kind) for batch in opened(place, kind).batches(6, rank=1, ranks=2)][1:]
+    moved = Path(shutil.copytree(place, tmp_path / "moved"))
+    elsewhere = opened(moved, kind).batches(6, rank=1, ranks=2)
+    elsewhere.load_state_dict(state)
+    assert [numbers(batch, kind) for batch in elsewhere] == rest
+    name = "tokens" if kind == "tokens" else "a"
+    append(moved / name)
+    with pytest.raises(StateMismatch, match="saved on version"):
+        opened(moved, kind).batches(6, rank=1, ranks=2).load_state_dict(state)
+    with pytest.raises(StateMismatch, match=r"seed|datasets"):
+        opened(place, kind, seed=1).batches(6, rank=1, ranks=2).load_state_dict(state)

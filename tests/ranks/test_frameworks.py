@@ -64,7 +64,7 @@ def test_lightning_resumes_and_limits_epochs(place: Path, root: Path, tmp_path: 
         {"max_epochs": 3, "limit_train_batches": 4, "limit_val_batches": 1},
     ]
     found = gang("frameworks:fits", 2, tmp_path, place=str(place), root=str(root), runs=runs)
-    for rank, (middle, end, validated, half, limited) in enumerate(found):
+    for rank, (middle, end, validated, half, limited, predicted) in enumerate(found):
         first, second, third, _ = planned(place, rank)
         assert seen(middle) == first[7:] + second
         assert middle["reports"] == ["0: 140 to 220, True", "1: 0 to 220, True"]
@@ -75,6 +75,8 @@ def test_lightning_resumes_and_limits_epochs(place: Path, root: Path, tmp_path: 
         assert seen(half) == second[5:]
         assert seen(limited) == first[:4] + second[:4] + third[:4]
         assert limited["reports"] == [f"{epoch}: 0 to 80, True" for epoch in range(3)]
+        plan = opened(place).plan(batch_size=30, ranks=2, drop_last=False)
+        assert predicted == [plan.batch(step, rank).tolist() for step in range(plan.steps)]
 
 
 @pytest.mark.parametrize("framework", ["fabric", "accelerate"])

@@ -7,7 +7,7 @@ and tell the number to a loader's sampler.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from torch.utils.data import DataLoader, Sampler
 
@@ -37,8 +37,13 @@ class EpochCount(Sampler[None]):
         self._run.expect(epoch + self._ahead)
 
 
-def adapt(loader: DataLoader[object], run: Run) -> None:
-    """Gives a loader these marks."""
+def adapt(loader: DataLoader[object], run: Run, given: Mapping[str, object]) -> None:
+    """Gives a loader these marks.
+
+    given: arguments that torch's loader does not keep. Lightning's predict makes a loader anew
+    from the attributes that have the names of arguments.
+    """
+    loader.__dict__.update(given)
     # Not by name: torch refuses that after the loader is made.
     loader.__dict__["sampler"] = EpochCount(run)
     loader.__dict__["_is_accelerate_prepared"] = True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -35,6 +34,7 @@ from millstream.torch.arguments import (
 from millstream.torch.engine import Engine, EpochIterator
 from millstream.torch.frameworks import adapt
 from millstream.torch.gathering import gathered
+from millstream.torch.pinning import pinning
 from millstream.torch.replay import Replay
 
 logger = logging.getLogger("millstream")
@@ -135,6 +135,7 @@ class StreamingDataLoader(DataLoader[Any]):
         check(dataset, batch_size, num_workers, prefetch_factor, persistent_workers, timeout)
         check_replay(replay)
         warn_of_what_does_nothing(multiprocessing_context, in_order)
+        collate_fn = None if collate_fn is default_collate else collate_fn
         threads = are_threads(workers) and num_workers > 0
         self._found = rank_of(rank, ranks)
         drops = agreed("drop_last", dataset.drop_last, drop_last)
@@ -169,7 +170,8 @@ class StreamingDataLoader(DataLoader[Any]):
             persistent_workers=persistent_workers,
             pin_memory_device=pin_memory_device,
         )
-        adapt(self, self._own_run)
+        given = {"shuffle": shuffle, "workers": workers, "rank": rank, "ranks": ranks, "pad": pad}
+        adapt(self, self._own_run, given)
 
     @property
     def _run(self) -> Run:
@@ -196,7 +198,7 @@ class StreamingDataLoader(DataLoader[Any]):
         if self._latest is None:
             found = self._found
             logger.info("rank %d of %d, as %s says", found.rank, found.ranks, found.source)
-        pin = _pinning() if self.pin_memory else None
+        pin = pinning() if self.pin_memory else None
         epoch = EpochIterator(run, self._engine, pin, self._mark)
         batches = epoch if self._replay is None else Replay(epoch, self._replay)
         self._latest = weakref.ref(batches)
@@ -306,16 +308,3 @@ def _maker(
 ) -> Maker:
     seed = dataset.seed if generator is None else generator.initial_seed()
     return Maker(dataset=dataset, rank=rank, seed=seed, collate_fn=collate_fn, alone=alone)
-
-
-def _pinning() -> Callable[[Any], Any] | None:
-    """What copies a batch to page-locked memory; None, with torch's warning, without a device."""
-    devices = getattr(torch, "accelerator", torch.cuda)  # torch.accelerator came with 2.6
-    if not devices.is_available():
-        warnings.warn(
-            "pin_memory is True, but there is no accelerator: memory is not pinned", stacklevel=3
-        )
-        return None
-    from torch.utils.data._utils.pin_memory import pin_memory
-
-    return pin_memory

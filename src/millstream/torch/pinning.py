@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import queue
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from typing import Any
+
+import torch
 
 from millstream.reading.steps import Made
 
@@ -68,3 +71,16 @@ def _end(thread: threading.Thread, room: threading.Semaphore, stop: threading.Ev
     room.release()
     if thread is not threading.current_thread():  # where garbage may be collected too
         thread.join()
+
+
+def pinning() -> Callable[[Any], Any] | None:
+    """What copies a batch to page-locked memory; None, with torch's warning, without a device."""
+    devices = getattr(torch, "accelerator", torch.cuda)  # torch.accelerator came with 2.6
+    if not devices.is_available():
+        warnings.warn(
+            "pin_memory is True, but there is no accelerator: memory is not pinned", stacklevel=3
+        )
+        return None
+    from torch.utils.data._utils.pin_memory import pin_memory
+
+    return pin_memory
