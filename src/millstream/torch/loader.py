@@ -135,7 +135,6 @@ class StreamingDataLoader(DataLoader[Any]):
         check(dataset, batch_size, num_workers, prefetch_factor, persistent_workers, timeout)
         check_replay(replay)
         warn_of_what_does_nothing(multiprocessing_context, in_order)
-        collate_fn = None if collate_fn is default_collate else collate_fn
         threads = are_threads(workers) and num_workers > 0
         self._found = rank_of(rank, ranks)
         drops = agreed("drop_last", dataset.drop_last, drop_last)
@@ -306,5 +305,6 @@ def _maker(
     *,
     alone: bool,
 ) -> Maker:
+    collate_fn = None if collate_fn is default_collate else collate_fn  # which is ours, but slow
     seed = dataset.seed if generator is None else generator.initial_seed()
     return Maker(dataset=dataset, rank=rank, seed=seed, collate_fn=collate_fn, alone=alone)
