@@ -34,8 +34,8 @@ from millstream.format.layout import TokenColumn, preamble
 IDENTITY = Identity(job=bytes(range(16)), sequence=7)
 # One in the middle of a page, one at its end, one over several.
 LONG = of_lengths([10, 0, 16_374, 40_000, 3], "<u2")
-CHUNK = "74d529f8f6ad07025b504a859dea8cb596f538e85f22937f4a87009c3adde4f4"
-MANIFEST = "c919b76c5128007a7c8a6e9a0029ae98f065ab168ec198f662ffb1d9096a5544"
+CHUNK = "d1d67720aeb12f78d5bc9a99de32d5e4f1cb521f570a39f60dcef9b7fe326de9"
+MANIFEST = "b7f9b6533e57287e800918232fd5ddcc1f680570512a9a0b3f94d8e3de85639b"
 
 
 def encode(docs: list[Any]) -> Part:

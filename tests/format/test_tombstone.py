@@ -26,7 +26,7 @@ def test_its_bytes_are_those_of_the_page() -> None:
     content = Tombstone(version=7, digest=DIGEST).to_bytes()
     assert len(content) == 64
     assert struct.unpack_from("<8sHHIQ32s", content) == (
-        b"MILLTOMB", 0, 0, 0, 7, bytes.fromhex(DIGEST),
+        b"MILLTOMB", 1, 0, 0, 7, bytes.fromhex(DIGEST),
     )  # fmt: skip
     assert struct.unpack_from("<Q", content, 56) == (xxh3_64_intdigest(content[:56]),)
 

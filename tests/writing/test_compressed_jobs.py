@@ -248,8 +248,8 @@ def test_versions_may_differ_in_compression(tmp_path: Path) -> None:
         )  # fmt: skip
     dataset = ms.StreamingDataset(folder)
     assert [row["text"] for row in dataset] == [text(i) for i in range(500)]
-    assert load_version(LocalStore(folder)).manifest.filters == ("zstd",)
+    assert load_version(LocalStore(folder)).manifest.filters == ("body", "zstd")
     ms.merge_datasets([folder, folder], tmp_path / "merged", verbose=False)
     merged = ms.StreamingDataset(tmp_path / "merged", shuffle=True)
     assert sorted(row["id"] for row in merged) == sorted(2 * list(range(500)))
-    assert load_version(LocalStore(tmp_path / "merged")).manifest.filters == ("zstd",)
+    assert load_version(LocalStore(tmp_path / "merged")).manifest.filters == ("body", "zstd")

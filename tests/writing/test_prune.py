@@ -84,7 +84,7 @@ def test_the_newest_versions_stay_whole_and_the_rest_goes(store: LocalStore, kee
         assert read_version(content, number) == stone
         beside = json.loads(manifest_file(store, number).with_suffix(".json").read_text())
         assert beside == {
-            "format": 0, "version": number, "pruned": True, "digest": digests[number],
+            "format": 1, "version": number, "pruned": True, "digest": digests[number],
         }  # fmt: skip
     after = everything(store.root)
     again = run(store, keep=keep)

@@ -25,7 +25,7 @@ from millstream.format import (
 from millstream.format.codecs import ArrayCodec
 from millstream.format.keys import CHUNKS
 from millstream.format.tree import Tree
-from millstream.format.view import undoing_with
+from millstream.format.view import Undoing, undoing_with
 from millstream.reading.cached import CachedChunks
 from millstream.reading.choice import Reading
 from millstream.reading.chunks import MappedChunks
@@ -80,7 +80,6 @@ class Source:
             codec.storage(field.dtype) if isinstance(codec, ArrayCodec) else None
             for field, codec in zip(self.schema.fields, codecs, strict=True)
         ]
-        table = self.manifest.chunks
         self.next_up: Followed | None = None  # what goes ahead of an epoch that is still to come
         self._cached: CachedChunks | None = None
         # Leases and parts of chunks are for one thread at a time; what is mapped is for all.
@@ -88,7 +87,11 @@ class Source:
         if memories is None and self.manifest.filters:
             memories = SharedMemories()
         self._memories = memories
-        undoing = undoing_with(reading.encryption, memories)
+        self._open(dtypes, undoing_with(reading.encryption, memories))
+
+    def _open(self, dtypes: Sequence[np.dtype[Any] | None], undoing: Undoing) -> None:
+        """Makes the readers. dtypes: of all fields as they are stored; None for blobs."""
+        table, place, reading = self.manifest.chunks, self.place, self._reading
         if isinstance(place, FetchedStore):
             widths = [dtypes[number] for number in self._numbers]
             row_bytes = _row_bytes(self.fields, widths)

@@ -11,14 +11,13 @@ from typing import Any, Literal
 from millstream.encryption import Encryption
 from millstream.errors import SampleError, UsageError
 from millstream.execution.machine import Machine
-from millstream.format import MAX_ROWS, Schema
+from millstream.format import Schema
 from millstream.format.codecs import BlobCodec
 from millstream.store import Store, open_store, service_of
 from millstream.tokens import TokensLoader
-from millstream.units import parse_size
 from millstream.versions import Version, load_version
 from millstream.writing.commit import build_manifest, mixed, shaping, unlike
-from millstream.writing.cuts import MAX_TOKENS, Limits
+from millstream.writing.cuts import Limits
 from millstream.writing.dictionary import DictionaryTurn, known_dictionary
 from millstream.writing.fetch import InputFetcher
 from millstream.writing.filtering import Filtering
@@ -36,6 +35,7 @@ from millstream.writing.knobs import (
     executor_of,
     prepare,
 )
+from millstream.writing.limits import UNLIMITED, limits_of
 from millstream.writing.placed import ChunkRecord
 from millstream.writing.progress import ProgressBar
 from millstream.writing.report import Report, told
@@ -43,11 +43,6 @@ from millstream.writing.segment import Skipped
 from millstream.writing.settling import THREADS
 from millstream.writing.urls import options_for
 from millstream.writing.work import Work
-
-DEFAULT_CHUNK_BYTES = 64_000_000
-UNLIMITED = 1 << 62
-# A chunk of tokens has a header of some 400 bytes; documents are cut to what is left.
-MIN_TOKEN_CHUNK_BYTES = 4_000
 
 
 def optimize(
@@ -193,10 +188,8 @@ def optimize(
     _check(num_workers, on_error, mode, item_loader, batched)
     is_tokens = item_loader is not None
     filtering = Filtering.asked(compression, encryption, has_tokens=is_tokens)
-    limits = _limits(chunk_bytes, chunk_size, has_tokens=is_tokens)
-    store = open_store(output_dir, storage_options if service_of(output_dir) else None)
-    # Before any work: what can only be read says so here.
-    store.check_conditional_put()
+    limits = limits_of(chunk_bytes, chunk_size, has_tokens=is_tokens)
+    store = _writable(output_dir, storage_options)
     settings = {
         "chunk_bytes": limits.nbytes if limits.nbytes < UNLIMITED else None,
         "chunk_size": chunk_size,
@@ -312,6 +305,15 @@ class _Job:
         return unlike(self.store, old, schema, has_tokens=self._has_tokens)
 
 
+def _writable(
+    output_dir: str | os.PathLike[str], storage_options: Mapping[str, object] | None
+) -> Store:
+    """The output; before any work, what can only be read says so here."""
+    store = open_store(output_dir, storage_options if service_of(output_dir) else None)
+    store.check_conditional_put()
+    return store
+
+
 def _check(
     num_workers: object, on_error: object, mode: object, item_loader: object, batched: object
 ) -> None:
@@ -326,19 +328,3 @@ def _check(
         raise UsageError(f"batched is {batched!r}, expected True or False")
     if batched and item_loader is not None:
         raise UsageError("batched is not for a TokensLoader: let fn yield one document at a time")
-
-
-def _limits(chunk_bytes: int | str | None, chunk_size: int | None, *, has_tokens: bool) -> Limits:
-    most, what = (MAX_TOKENS, "tokens") if has_tokens else (MAX_ROWS, "samples")
-    if chunk_size is not None and (type(chunk_size) is not int or not 1 <= chunk_size <= most):
-        raise UsageError(f"chunk_size is {chunk_size!r}, expected 1 to {most} {what}")
-    count = most if chunk_size is None else chunk_size
-    if chunk_bytes is not None:
-        nbytes = parse_size(chunk_bytes, "chunk_bytes")
-    else:
-        nbytes = DEFAULT_CHUNK_BYTES if chunk_size is None else UNLIMITED
-    if not has_tokens:
-        return Limits(nbytes=nbytes, rows=count)
-    if nbytes < MIN_TOKEN_CHUNK_BYTES:
-        raise UsageError(f"chunk_bytes is {chunk_bytes!r}, expected 4 kB or more for tokens")
-    return Limits(nbytes=nbytes, tokens=count)
