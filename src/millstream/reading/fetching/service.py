@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from millstream.cache import Cache
 from millstream.errors import MillstreamError
@@ -28,9 +28,10 @@ from millstream.reading.fetching.gate import MOST, Gate
 from millstream.reading.fetching.memory import InMemory, MemoryAhead
 from millstream.reading.fetching.prefetch import MOST_COUNTED, Prefetch, Told, Unheld
 from millstream.reading.fetching.turns import Turns
-from millstream.reading.raw.files import Files
-from millstream.reading.raw.listing import list_files
 from millstream.store import ListingStore, ReadableStore
+
+if TYPE_CHECKING:
+    from millstream.reading.raw.files import Files
 
 # Beside those whose number the gate finds: for what readers wait for.
 URGENT_THREADS = 32
@@ -162,6 +163,9 @@ class _Reader:
         return bytes(self._known.store.get(key))
 
     def do_files(self) -> Files:
+        # Not at the top: for chunks none of it is needed, and a fetcher starts the sooner.
+        from millstream.reading.raw.listing import list_files
+
         return list_files(cast(ListingStore, self._known.store))
 
     def do_ranges(self, asks: Sequence[tuple[Wanted, Sequence[Piece]]]) -> list[list[Any]]:
