@@ -7,7 +7,7 @@ the next one reads the folder and does what is missing.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -82,8 +82,8 @@ class _Failed:
 class JobRun:
     """One run of a job, from whatever its folder holds to all chunks in their places.
 
-    threads: that wait for the disk; 0: the caller's does. cipher: of segments, if they are
-    encrypted.
+    recorded: the chunks that are in their places. threads: that wait for the disk; 0: the caller's
+    does. cipher: of segments, if they are encrypted.
     """
 
     def __init__(
@@ -93,6 +93,7 @@ class JobRun:
         limits: Limits,
         *,
         digest: bytes,
+        recorded: Mapping[int, Placed],
         progress: Progress,
         unlike: Unlike = lambda schema: None,
         weights: Sequence[float] | None = None,
@@ -116,7 +117,7 @@ class JobRun:
         self._failed: _Failed | None = None
         self._units = 0
         self._dictionary = dictionary or DictionaryTurn(PLAIN, NO_DICTIONARY)
-        self._recorded = folder.placed()
+        self._recorded = recorded
         self._placed: dict[int, Placed] = {}
         self._firm = 0  # chunks before this one, and all segments they came from, are done with
         self._cuts, self._at = 0, (0, 0)

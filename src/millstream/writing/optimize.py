@@ -275,9 +275,9 @@ class _Job:
             packing=packing if sealing is None else sealing.packing(packing),
             sealing=sealing,
         )
+        recorded = folder.placed()
         # In a chunk that is encrypted it cannot be seen, and there it need not be the same.
-        seen = folder.placed() if sealing is None else {}
-        known = known_dictionary(self.store, packing, seen)
+        known = known_dictionary(self.store, packing, recorded if sealing is None else {})
         digest = self.key.digest()
         with ProgressBar(len(self.prepared.inputs), show=self.verbose) as bar:
             run = JobRun(
@@ -286,6 +286,7 @@ class _Job:
                 self.limits,
                 weights=self.prepared.weights,
                 digest=digest,
+                recorded=recorded,
                 progress=bar,
                 unlike=partial(self._unlike, old),
                 threads=THREADS if self.workers else 0,
