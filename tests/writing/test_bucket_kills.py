@@ -144,7 +144,10 @@ def needed(bucket: Bucket) -> list[int]:
     objects = bucket.objects()
     chunk, task = 0, 0
     while record := objects.get(f".job/chunks/{chunk:06}.json"):
-        chunk, task = chunk + 1, json.loads(record)["stop"][0]
+        placed = json.loads(record)
+        if f"chunks/{placed['chunk']['digest']}" not in objects:
+            break  # it is written before its chunk, and counts once that is there
+        chunk, task = chunk + 1, placed["stop"][0]
     return list(range(2 * task, INPUTS))
 
 
