@@ -63,7 +63,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (once; a few minutes)"
 	$(PYTHON) -m venv $(VENV)
 	$(PY) $(PIP) -c constraints.txt hatchling
-	$(PY) $(PIP) -c constraints.txt --no-build-isolation 'torch==2.13.0' -e '.[torch,images,cloud,encryption,dev]'
+	$(PY) $(PIP) -c constraints.txt --no-build-isolation 'torch==2.13.0' -e '.[torch,images,cloud,encryption,ray,docs,dev]'
 	@touch $@
 
 # What a test needs of npm, run by the node of $(VENV). --before: all that it needs is what was the
