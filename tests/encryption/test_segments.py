@@ -18,7 +18,8 @@ from millstream.errors import CannotDecrypt
 from millstream.format import Identity, Part, assemble
 from millstream.utilities.encryption import Encryption, RSAEncryption
 from millstream.writing.sealing import begin_sealing, job_sealing
-from millstream.writing.segment import SegmentWriter, Skipped, has_segment, read_segment
+from millstream.writing.segment import SegmentWriter, Skipped
+from millstream.writing.segment_reading import has_segment, read_segment
 
 SECRET = "a name that nobody is to see"
 SKIPPED = [Skipped(input=3, error=f"ValueError: {SECRET}", kept=0)]
@@ -26,10 +27,11 @@ SKIPPED = [Skipped(input=3, error=f"ValueError: {SECRET}", kept=0)]
 
 def write(folder: Path, parts: list[Part], cipher: Aes | None, name: str = "000003") -> Path:
     final = folder / name
-    with SegmentWriter(folder / "temporary", final, cipher) as writer:
+    with SegmentWriter(folder / "temporary", name, cipher) as writer:
         for part in parts:
             writer.add(part)
         writer.finish(SKIPPED, 0)
+        writer.path.replace(final)
     return final
 
 

@@ -9,7 +9,6 @@ the next run goes on with them.
 from __future__ import annotations
 
 import os
-import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +22,11 @@ from millstream.errors import OutputBusy, OutputNotEmpty, StorageError, StoreUna
 from millstream.store import Store
 from millstream.store.local import storage_errors
 from millstream.writing.claim import busy, claim, release
+from millstream.writing.gather import Room
 from millstream.writing.holdings import JOB
-from millstream.writing.scratch import Scratch, lock_folder
+from millstream.writing.scratch import SEGMENTS, Scratch, lock_folder, own_folder
+from millstream.writing.segments import BucketSegments, FolderSegments, Segments
+from millstream.writing.temporary import NodeTemporary, RunTemporary, Temporary
 
 # Requests at once for small objects: records of chunks are read, and removed.
 AT_ONCE = 16
@@ -41,17 +43,18 @@ class BucketChunks:
 
     store: Store
     records: str
-    temporary: Path
+    temporary: Temporary
 
     def put(self, digest: str, pieces: Iterable[memoryview]) -> None:
         """Uploads the chunk, a large one in parts."""
-        file = self.temporary / f"chunk-{digest}"
-        try:
-            with storage_errors(file), file.open("wb") as opened:
-                opened.writelines(pieces)
-            self.store.put_file(f"chunks/{digest}", file)
-        finally:
-            file.unlink(missing_ok=True)
+        with self.temporary.open() as folder:
+            file = folder / f"chunk-{digest}"
+            try:
+                with storage_errors(file), file.open("wb") as opened:
+                    opened.writelines(pieces)
+                self.store.put_file(f"chunks/{digest}", file)
+            finally:
+                file.unlink(missing_ok=True)
 
     def settle(self, digest: str) -> None:
         """An object that is there is there to stay."""
@@ -163,9 +166,24 @@ class BucketJob:
             self.scratch.empty("job")
             note.write_text(digest)
 
-    def chunks(self) -> BucketChunks:
+    def temporary(self, *, apart: bool) -> Temporary:
+        """Where workers have files meanwhile."""
+        return NodeTemporary(None) if apart else RunTemporary(self.scratch.temporary)
+
+    def chunks(self, *, apart: bool) -> BucketChunks:
         """For the workers of this run."""
-        return BucketChunks(self.store, self._records, self.scratch.temporary)
+        return BucketChunks(self.store, self._records, self.temporary(apart=apart))
+
+    def segments(self, *, apart: bool) -> Segments:
+        """On this machine's disk, or where all machines can reach them."""
+        if not apart:
+            return FolderSegments(self.scratch.segments, self.scratch.temporary)
+        return BucketSegments(
+            store=self.store,
+            prefix=f"{self.name}/{SEGMENTS}/",
+            temporary=self.temporary(apart=True),
+            room=Room(),
+        )
 
     def records(self) -> Iterable[tuple[int, bytes]]:
         """What was recorded of chunks."""
@@ -233,13 +251,4 @@ def _scratch_path(place: str) -> Path:
 
 def scratch_folder(place: str) -> Path:
     """The local folder for the jobs of a place, made if need be; for this user alone."""
-    root = _scratch_path(place)
-    with storage_errors(root):
-        root.mkdir(mode=0o700, exist_ok=True)
-        state = root.lstat()
-    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or state.st_mode & 0o022:
-        raise StorageError(
-            f"{root} is not a folder of this user alone, and jobs for {place} work there; remove "
-            "it, or set TMPDIR to another folder"
-        )
-    return root
+    return own_folder(_scratch_path(place))

@@ -33,6 +33,8 @@ from millstream.writing.identity import JobKey
 from millstream.writing.local_job import LocalJob
 from millstream.writing.placed import ChunkPlace, Placed, read_placed, sizes_there
 from millstream.writing.scratch import Scratch
+from millstream.writing.segments import Segments
+from millstream.writing.temporary import Temporary
 
 
 class JobPlace(Protocol):
@@ -54,6 +56,12 @@ class JobPlace(Protocol):
     def waiting_bytes(self) -> int:
         """About how many bytes of segments may wait there for slower tasks before them."""
 
+    def temporary(self, *, apart: bool) -> Temporary:
+        """Where workers have files meanwhile. apart: whether they are on several machines."""
+
+    def segments(self, *, apart: bool) -> Segments:
+        """Where they leave what they have made, until it is in chunks."""
+
     def names(self) -> set[str]:
         """The files and folders that the output holds."""
 
@@ -72,8 +80,8 @@ class JobPlace(Protocol):
     def begin(self, job: bytes, inputs: bytes) -> None:
         """Writes down a new job, after removing what counted no more."""
 
-    def chunks(self) -> ChunkPlace:
-        """For the workers of this run."""
+    def chunks(self, *, apart: bool) -> ChunkPlace:
+        """Where they put these."""
 
     def records(self) -> Iterable[tuple[int, bytes]]:
         """What was recorded of chunks, by sequence."""
@@ -110,6 +118,7 @@ class JobFolder:
 
     refuse: by default what is right for a job that makes a dataset, or a further version of one.
     notes: what a job that begins writes down, as JSON values; `self.notes` is what this one has.
+    apart: whether its workers are on several machines.
 
     Raises OutputNotEmpty if the output holds something else, OutputBusy if another process runs a
     job there.
@@ -121,6 +130,8 @@ class JobFolder:
         key: JobKey,
         refuse: Refuse | None = None,
         notes: Callable[[], dict[str, Any]] = dict,
+        *,
+        apart: bool = False,
     ) -> None:
         self._place = place
         self._refuse = refuse or (refuse_foreign if key.mode is None else refuse_unrelated)
@@ -138,7 +149,8 @@ class JobFolder:
             place.leave(error)
             raise
         self.store, self.scratch = place.store, place.scratch
-        self.chunks, self.waiting_bytes = place.chunks(), place.waiting_bytes
+        self.chunks, self.segments = place.chunks(apart=apart), place.segments(apart=apart)
+        self.temporary, self.waiting_bytes = place.temporary(apart=apart), place.waiting_bytes
 
     def _begin(self, key: JobKey, notes: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         names = self._place.names() - {self._place.name}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from millstream.encryption import Cipher
@@ -19,7 +20,7 @@ from millstream.writing.cuts import Cutter, Limits, Piece
 from millstream.writing.dictionary import NO_DICTIONARY, DictionaryTurn
 from millstream.writing.folder import JobFolder
 from millstream.writing.placed import ChunkRecord, Placed
-from millstream.writing.segment import Segment, Skipped, has_segment, read_segment
+from millstream.writing.segment import Segment, Skipped
 from millstream.writing.settling import Settling, settling
 from millstream.writing.tasks import Task, tasks
 from millstream.writing.urls import short
@@ -101,7 +102,7 @@ class JobRun:
         dictionary: DictionaryTurn | None = None,
         cipher: Cipher | None = None,
     ) -> None:
-        self._scratch, self._inputs, self._digest = folder.scratch, inputs, digest
+        self._places, self._inputs, self._digest = folder.segments, inputs, digest
         self._cipher = cipher
         self._progress, self._waiting_bytes = progress, folder.waiting_bytes
         self._unlike, self._threads = unlike, threads
@@ -135,7 +136,7 @@ class JobRun:
         rows = sum(placed.chunk.rows for placed in self._placed.values())
         size = sum(placed.chunk.size for placed in self._placed.values())
         self._progress.advance(done[-1].stop if done else 0, rows, size)
-        self._drop_segments()
+        self._places.drop(self._done_with())
 
     def run(self, executor: Executor, work: Work) -> tuple[Schema | None, list[ChunkRecord]]:
         """Does what is missing; returns the schema (None without rows) and the chunks in order.
@@ -169,11 +170,13 @@ class JobRun:
 
     def _missing(self) -> Iterator[Task]:
         """The tasks to run; those whose segments an earlier run wrote are taken over."""
-        for task in self._tasks[self._next :]:
-            if has_segment(self._scratch.segment(task.number), self._cipher):
-                self._finish(task)
-            else:
+        tasks = self._tasks[self._next :]
+        left = self._places.left((task.number for task in tasks), self._cipher)
+        for task, segment in zip(tasks, left, strict=True):
+            if segment is None:
                 yield task
+            else:
+                self._finish(task, segment)
 
     def _unit(self) -> Unit | None:
         """What to do next. After a failure only tasks before it whose workers died are left."""
@@ -198,25 +201,19 @@ class JobRun:
     def _message(self, unit: Unit) -> EncodeTask | AssembleTask | TrainTask:
         if isinstance(unit, Task):
             return EncodeTask(
-                segment=self._scratch.segment(unit.number),
+                number=unit.number,
                 start=unit.start,
                 inputs=self._inputs[unit.start : unit.stop],
             )
         if isinstance(unit, _Train):
-            return TrainTask(pieces=self._places(unit.pieces))
+            return TrainTask(pieces=_placed(unit.pieces))
         return AssembleTask(
             identity=Identity(job=self._digest, sequence=unit.sequence),
-            pieces=self._places(unit.pieces),
+            pieces=_placed(unit.pieces),
             start=unit.start,
             stop=unit.stop,
             skipped=unit.skipped,
             dictionary=self._dictionary.content,
-        )
-
-    def _places(self, pieces: Iterable[Piece[_Ref]]) -> tuple[PlacedPiece, ...]:
-        return tuple(
-            (self._scratch.segment(piece.ref.task), piece.ref.part, piece.start, piece.stop)
-            for piece in pieces
         )
 
     def _take(self, outcome: Outcome[Placed | bytes | None]) -> None:
@@ -243,16 +240,15 @@ class JobRun:
             self._failed = _Failed(unit.number, error)
 
     def _done(self, unit: Unit, made: Placed | bytes | None) -> None:
-        if isinstance(unit, Task):
-            self._finish(unit)
-        elif isinstance(unit, _Cut) and isinstance(made, Placed):
+        if isinstance(unit, _Cut) and isinstance(made, Placed):
             self._settling.add(unit.sequence, made)
+        elif isinstance(unit, Task) and not isinstance(made, Placed):
+            self._finish(unit, self._places.made(unit.number, made, self._cipher))
         elif not isinstance(made, Placed):
             self._dictionary.made(made)
 
-    def _finish(self, task: Task) -> None:
+    def _finish(self, task: Task, segment: Segment) -> None:
         """Takes a task's segment, and gives the cutter all that is now in unbroken order."""
-        segment = read_segment(self._scratch.segment(task.number), self._cipher)
         if segment.skipped:
             self._skipped[task.number] = segment.skipped
         rows = sum(part.rows for part in segment.parts)
@@ -310,15 +306,19 @@ class JobRun:
 
     def _place(self, sequence: int, placed: Placed) -> None:
         self._placed[sequence] = placed
-        self._drop_segments()
+        if tasks := self._done_with():
+            self._settling.later(partial(self._places.drop, tasks))
 
-    def _drop_segments(self) -> None:
-        """Removes the segments that no chunk still needs, neither now nor after a restart."""
+    def _done_with(self) -> range:
+        """The next tasks whose segments no chunk still needs, neither now nor after a restart."""
         first = self._placed[self._firm - 1].stop[0] if self._firm else 0
         while self._firm in self._placed:
             self._firm += 1
-        if self._firm:
-            self._scratch.drop_segments(range(first, self._placed[self._firm - 1].stop[0]))
+        return range(first, self._placed[self._firm - 1].stop[0] if self._firm else 0)
+
+
+def _placed(pieces: Iterable[Piece[_Ref]]) -> tuple[PlacedPiece, ...]:
+    return tuple((piece.ref.task, piece.ref.part, piece.start, piece.stop) for piece in pieces)
 
 
 def _before(task: int, units: Iterable[Unit]) -> list[Task]:

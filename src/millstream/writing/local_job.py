@@ -18,6 +18,8 @@ from millstream.store import LocalStore
 from millstream.store.local import storage_errors, wait_for_disk, write_file
 from millstream.writing.holdings import JOB
 from millstream.writing.scratch import Scratch, lock_folder
+from millstream.writing.segments import FolderSegments
+from millstream.writing.temporary import NodeTemporary, RunTemporary, Temporary
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,16 @@ class LocalJob:
                     scratch.close()
         return None
 
-    def chunks(self) -> LocalChunks:
+    def temporary(self, *, apart: bool) -> Temporary:
+        """Where workers have files meanwhile."""
+        folder = self.scratch.temporary
+        return NodeTemporary(folder) if apart else RunTemporary(folder)
+
+    def segments(self, *, apart: bool) -> FolderSegments:
+        """All machines see the folder."""
+        return FolderSegments(self.scratch.segments, self.scratch.temporary)
+
+    def chunks(self, *, apart: bool) -> LocalChunks:
         """For the workers of this run."""
         records = self._root / "chunks"
         records.mkdir(exist_ok=True)

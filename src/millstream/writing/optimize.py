@@ -264,8 +264,9 @@ class _Job:
         work = Work(
             fn=self.prepared.fn,
             chunks=folder.chunks,
+            segments=folder.segments,
             fetcher=self.fetcher,
-            temporary=folder.scratch.temporary,
+            temporary=folder.temporary,
             skip_errors=self.key.settings["on_error"] == "skip",
             allow_pickle=self.key.settings["allow_pickle"],
             serializers=self.prepared.serializers,

@@ -5,8 +5,7 @@
     segments/000012      the rows of task 12, until they are in chunks
     temporary/RUN/       files of one run that have no name yet
 
-A file has its name only once it is whole. Segments are not synced to the disk: after a power cut
-what is not whole is not believed, and made again.
+A file has its name only once it is whole.
 """
 
 from __future__ import annotations
@@ -14,16 +13,20 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterable
+import stat
 from contextlib import suppress
 from pathlib import Path
 
-from millstream.errors import UnsupportedError
+from millstream.errors import StorageError, UnsupportedError
+from millstream.store.local import storage_errors
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+# The folder of segments, see segments.py.
+SEGMENTS = "segments"
 
 
 class Scratch:
@@ -31,7 +34,7 @@ class Scratch:
 
     def __init__(self, root: Path, lock: int) -> None:
         self.root, self._lock = root, lock
-        self.segments = root / "segments"
+        self.segments = root / SEGMENTS
         # Of this run alone: a worker that outlives a killed run by a moment finds its folder gone.
         self.temporary = root / "temporary" / secrets.token_hex(4)
 
@@ -40,15 +43,6 @@ class Scratch:
         self.clear_temporary()
         self.temporary.mkdir(parents=True)
         self.segments.mkdir(exist_ok=True)
-
-    def segment(self, task: int) -> Path:
-        """The file of a task's segment."""
-        return self.segments / f"{task:06}"
-
-    def drop_segments(self, tasks: Iterable[int]) -> None:
-        """Removes segments whose rows are all in chunks."""
-        for task in tasks:
-            self.segment(task).unlink(missing_ok=True)
 
     def clear_temporary(self) -> None:
         """Removes what is left half-written: by this run, or by a killed one."""
@@ -96,3 +90,16 @@ def lock_folder(root: Path) -> Scratch | None:
         raise
     os.close(lock)
     return None
+
+
+def own_folder(root: Path) -> Path:
+    """A local folder for this user alone, made if need be; raises StorageError if it is not."""
+    with storage_errors(root):
+        root.mkdir(mode=0o700, exist_ok=True)
+        state = root.lstat()
+    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or state.st_mode & 0o022:
+        raise StorageError(
+            f"{root} is not a folder of this user alone, and jobs work there; remove it, or set "
+            "TMPDIR to another folder"
+        )
+    return root

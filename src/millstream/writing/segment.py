@@ -2,9 +2,12 @@
 
 A private format of one job, read only by the version that wrote it: the buffers of the parts
 end to end, a JSON index, its length (u64), and the xxh3 of all before that (u64). Of files that
-are inputs of the job it has the names and states alone. A segment has its name only once it is
-whole, as far as a kill goes; it is not synced to the disk, so after a power cut the checksum
-decides. In the segments of an encrypted job each buffer is encrypted, and so is the index.
+are inputs of the job it has the names and states alone. In the segments of an encrypted job each
+buffer is encrypted, and so is the index.
+
+An outline is what a segment holds besides the bytes of rows: how many these are of each, and the
+index. It is the number of its pieces (u64), where each lies in the segment (start and stop, u64),
+and the pieces.
 """
 
 from __future__ import annotations
@@ -12,25 +15,22 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Container, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from xxhash import xxh3_64, xxh3_64_intdigest
+from xxhash import xxh3_64
 
 from millstream.encryption import Cipher
-from millstream.encryption.library import NONCE_BYTES, TAG_BYTES
-from millstream.errors import CannotDecrypt
-from millstream.format import Arrays, Blobs, Files, Part, Schema, Tokens
-from millstream.format.part import NO_FILES
+from millstream.format import Files, Part, Schema
 from millstream.store.local import map_file, storage_errors
 
-_END = struct.Struct("<QQ")
-# How much longer a buffer is when it is encrypted.
-SEALED_BYTES = NONCE_BYTES + TAG_BYTES
+END = struct.Struct("<QQ")
+COUNT = struct.Struct("<Q")
+
+Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,36 +72,45 @@ class Segment:
         return self.nbytes - sum(int(some.sizes.sum()) for some in files)
 
 
-class SegmentWriter:
-    """Writes a segment part by part under a temporary name; `finish` gives it its own."""
+def bound_to(name: str, start: int) -> bytes:
+    """What the ciphertext of a buffer is bound to: the segment, and where in it it lies."""
+    return f"{name}:{start}".encode()
 
-    def __init__(self, temporary: Path, final: Path, cipher: Cipher | None = None) -> None:
-        self._temporary, self._final, self._cipher = temporary, final, cipher
+
+class SegmentWriter:
+    """Writes a segment part by part into a file, which is removed unless it was moved away.
+
+    name: of the segment, which what is encrypted in it is bound to.
+    """
+
+    def __init__(self, path: Path, name: str, cipher: Cipher | None = None) -> None:
+        self.path, self.name, self._cipher = path, name, cipher
         self._at = 0
         self._sum = xxh3_64()
         self._parts: list[dict[str, Any]] = []
+        self._outline: list[Span] = []
         self._schema: Schema | None = None
-        with storage_errors(temporary):
-            self._file: BinaryIO = temporary.open("wb")
+        with storage_errors(path):
+            self._file: BinaryIO = path.open("wb")
 
     def __enter__(self) -> SegmentWriter:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._file.close()
-        self._temporary.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
 
     def add(self, part: Part) -> None:
         """Writes one more part of the same schema."""
         self._schema = part.schema
         arrays = {
-            str(field): {"dtype": a.dtype, "shapes": a.shapes, "data": self._put(a.data)}
+            str(field): {"dtype": a.dtype, "shapes": a.shapes, "data": self._put_rows(a.data)}
             for field, a in part.arrays.items()
         }
         blobs = part.blobs and {
             "sizes": self._put(part.blobs.sizes),
             "sums": self._put(part.blobs.sums),
-            "data": self._put(part.blobs.data),
+            "data": self._put_rows(part.blobs.data),
             "files": self._put_files(part.blobs.files),
         }
         tokens = {
@@ -109,7 +118,7 @@ class SegmentWriter:
                 "dtype": some.dtype,
                 "counts": self._put(some.counts),
                 "joins": self._put(some.joins),
-                "data": self._put(some.data),
+                "data": self._put_rows(some.data),
             }
             for field, some in part.tokens.items()
         }
@@ -127,11 +136,17 @@ class SegmentWriter:
             "paths": self._put(np.frombuffer(names, np.uint8)),
         }
 
-    def _put(self, array: np.ndarray[Any, Any]) -> tuple[int, int]:
+    def _put(self, array: np.ndarray[Any, Any]) -> Span:
+        """A buffer that belongs to the outline; returns its start and length."""
+        start, length = self._put_rows(array)
+        self._outline.append((start, start + length))
+        return start, length
+
+    def _put_rows(self, array: np.ndarray[Any, Any]) -> Span:
         padding = bytes(-self._at % 8)
         start = self._at + len(padding)
         content = self._sealed(array.view(np.uint8).data, start)
-        with storage_errors(self._final):
+        with storage_errors(self.path):
             self._write(padding)
             self._write(content)
         return start, len(content)
@@ -139,7 +154,7 @@ class SegmentWriter:
     def _sealed(self, content: bytes | memoryview, start: int) -> bytes | memoryview:
         if self._cipher is None:
             return content
-        return self._cipher.seal(content, _place(self._final, start))
+        return self._cipher.seal(content, bound_to(self.name, start))
 
     def _write(self, content: bytes | memoryview) -> None:
         self._file.write(content)
@@ -147,136 +162,24 @@ class SegmentWriter:
         self._at += len(content)
 
     def finish(self, skipped: Sequence[Skipped], first_input: int | None) -> None:
-        """Writes the index and gives the file its name."""
+        """Writes the index: now the file is a segment."""
         index = {
             "schema": None if self._schema is None else json.dumps(self._schema.to_json()),
             "parts": self._parts,
             "skipped": [asdict(some) for some in skipped],
             "first_input": first_input,
         }
-        text = self._sealed(json.dumps(index).encode(), self._at)
-        with storage_errors(self._final):
+        start = self._at
+        text = self._sealed(json.dumps(index).encode(), start)
+        with storage_errors(self.path):
             self._write(text)
-            self._file.write(_END.pack(len(text), self._sum.intdigest()))
+            self._file.write(END.pack(len(text), self._sum.intdigest()))
             self._file.close()
-            self._temporary.replace(self._final)
+        self._outline.append((start, self._at + END.size))
 
-
-def _place(path: Path, start: int) -> bytes:
-    """Where a buffer lies, which its ciphertext is bound to."""
-    return f"{path.name}:{start}".encode()
-
-
-def has_segment(path: Path, cipher: Cipher | None = None) -> bool:
-    """Whether an earlier run left a segment here, and all of it is what was written.
-
-    And whether it can be read: not if it is encrypted with another key.
-    """
-    try:
-        content = map_file(path)
-    except FileNotFoundError:
-        return False
-    end = len(content) - _END.size
-    if end < 0:
-        return False
-    _, checksum = _END.unpack(content[end:])
-    if xxh3_64_intdigest(content[:end]) != int(checksum):
-        return False
-    try:
-        _Buffers(path, content, cipher).index()
-    except CannotDecrypt:
-        return False
-    return True
-
-
-def read_segment(path: Path, cipher: Cipher | None = None, opened: Container[int] = ()) -> Segment:
-    """A segment whose parts are mapped, not read.
-
-    opened: the numbers of the parts of an encrypted one whose rows are wanted; of the others there
-    is only how many bytes they have.
-    """
-    buffers = _Buffers(path, map_file(path), cipher)
-    index = buffers.index()
-    schema = index["schema"] and _schema(index["schema"])
-    return Segment(
-        parts=tuple(
-            _part(buffers.opened() if number in opened else buffers, schema, part)
-            for number, part in enumerate(index["parts"])
-        ),
-        skipped=tuple(Skipped(**some) for some in index["skipped"]),
-        first_input=index["first_input"],
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Buffers:
-    """The buffers of a segment. is_open: whether those with the bytes of rows are decrypted."""
-
-    path: Path
-    content: memoryview
-    cipher: Cipher | None
-    is_open: bool = False
-
-    def opened(self) -> _Buffers:
-        return replace(self, is_open=True)
-
-    def index(self) -> Any:
-        end = len(self.content) - _END.size
-        length, _ = _END.unpack(self.content[end:])
-        return json.loads(bytes(self._get(end - length, end)))
-
-    def array(self, span: tuple[int, int], dtype: str) -> np.ndarray[Any, Any]:
-        return np.frombuffer(self._get(span[0], span[0] + span[1]), dtype)
-
-    def rows(self, span: tuple[int, int]) -> np.ndarray[Any, Any]:
-        if self.cipher is None or self.is_open:
-            return self.array(span, "u1")
-        # As long as they are, and in no memory.
-        return np.broadcast_to(np.zeros(1, np.uint8), span[1] - SEALED_BYTES)
-
-    def _get(self, start: int, stop: int) -> bytes | memoryview:
-        content = self.content[start:stop]
-        return (
-            content if self.cipher is None else self.cipher.open(content, _place(self.path, start))
-        )
-
-
-@lru_cache(maxsize=8)
-def _schema(text: str) -> Schema:
-    """One for all segments of a job, which have the same."""
-    return Schema.from_json(json.loads(text))
-
-
-def _part(buffers: _Buffers, schema: Schema, value: dict[str, Any]) -> Part:
-    get = buffers.array
-
-    def files(some: dict[str, tuple[int, int]]) -> Files:
-        counts = {name: get(some[name], "i8") for name in ("rows", "starts", "sizes", "mtimes")}
-        names = get(some["paths"], "u1").tobytes().split(b"\0")
-        return Files(**counts, paths=tuple(map(os.fsdecode, names)))
-
-    arrays = {
-        int(field): Arrays(
-            rows=value["rows"],
-            dtype=some["dtype"],
-            shapes=tuple(map(tuple, some["shapes"])),
-            data=buffers.rows(some["data"]),
-        )
-        for field, some in value["arrays"].items()
-    }
-    blobs = value["blobs"] and Blobs(
-        sizes=get(value["blobs"]["sizes"], "i8"),
-        sums=get(value["blobs"]["sums"], "u8"),
-        data=buffers.rows(value["blobs"]["data"]),
-        files=NO_FILES if value["blobs"]["files"] is None else files(value["blobs"]["files"]),
-    )
-    tokens = {
-        int(field): Tokens(
-            dtype=some["dtype"],
-            counts=get(some["counts"], "i8"),
-            joins=get(some["joins"], "?"),
-            data=buffers.rows(some["data"]),
-        )
-        for field, some in value["tokens"].items()
-    }
-    return Part(schema=schema, rows=value["rows"], arrays=arrays, blobs=blobs, tokens=tokens)
+    def outline(self) -> bytes:
+        """The outline of the finished segment."""
+        content = map_file(self.path)
+        spans = np.array(self._outline, "<u8").tobytes()
+        pieces = (content[start:stop] for start, stop in self._outline)
+        return b"".join((COUNT.pack(len(self._outline)), spans, *pieces))

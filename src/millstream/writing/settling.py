@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -24,6 +24,7 @@ class Settling:
     def __init__(self, place: ChunkPlace, pool: ThreadPoolExecutor | None) -> None:
         self._place, self._pool = place, pool
         self._under_way: deque[tuple[int, Placed, Future[None]]] = deque()
+        self._others: deque[Future[None]] = deque()
 
     def add(self, sequence: int, placed: Placed) -> None:
         """Settles a chunk that a worker has put; `finished` gives it, or raises."""
@@ -35,9 +36,18 @@ class Settling:
             future.set_result(None)
         self._under_way.append((sequence, placed, future))
 
+    def later(self, work: Callable[[], None]) -> None:
+        """Does what nobody waits for; whether it succeeded is seen by `finished`."""
+        if self._pool is None:
+            work()
+        else:
+            self._others.append(self._pool.submit(work))
+
     def finished(self, *, wait: bool = False) -> Iterator[tuple[int, Placed]]:
         """The chunks that are settled by now. Waits where too many are not; wait: for all."""
         most = 0 if wait else MOST
+        while self._others and (wait or self._others[0].done()):
+            self._others.popleft().result()
         while self._under_way:
             sequence, placed, future = self._under_way[0]
             if len(self._under_way) <= most and not future.done():

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from millstream.encryption.library import Aes
@@ -27,26 +25,28 @@ from millstream.writing.gather import Room, gather
 from millstream.writing.placed import ChunkPlace, ChunkRecord, Placed
 from millstream.writing.rows import BatchRows, Raised, Rows, SampleRows
 from millstream.writing.sealing import JobSealing
-from millstream.writing.segment import SegmentWriter, Skipped, read_segment
+from millstream.writing.segment import SegmentWriter, Skipped
+from millstream.writing.segments import Segments
+from millstream.writing.temporary import Temporary
 from millstream.writing.token_rows import TokenRows
 from millstream.writing.urls import short
 
-# Some rows of a segment: its file, the part, the first row of it and the one after the last.
-Piece = tuple[Path, int, int, int]
+# Some rows of a segment: its task, the part, the first row of it and the one after the last.
+Piece = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodeTask:
     """Run the function over some inputs. start: the index of the first of them."""
 
-    segment: Path
+    number: int
     start: int
     inputs: Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssembleTask:
-    """Build a chunk from pieces of segments: (segment, part, start, stop).
+    """Build a chunk from pieces of segments: (task, part, start, stop).
 
     start, stop, skipped: as in `Placed`. dictionary: for compression, if there is one.
     """
@@ -77,8 +77,9 @@ class Work:
 
     fn: Callable[[Any], Any]
     chunks: ChunkPlace
+    segments: Segments
     fetcher: InputFetcher
-    temporary: Path
+    temporary: Temporary
     skip_errors: bool
     allow_pickle: bool
     batched: bool
@@ -93,14 +94,15 @@ class Work:
             return self._assemble(task)
         if isinstance(task, TrainTask):
             return self._train(task)
-        self._encode(task)
-        return None
+        return self._encode(task)
 
-    def _encode(self, task: EncodeTask) -> None:
-        temporary = self.temporary / f"{task.segment.name}.{os.getpid()}"
-        fetched = self.fetcher.open(task.inputs, self.temporary)
-        writing = SegmentWriter(temporary, task.segment, self._cipher)
-        with writing as writer, fetched as inputs:
+    def _encode(self, task: EncodeTask) -> bytes | None:
+        """Returns what the job wants to be told of the segment, see `Segments.keep`."""
+        with (
+            self.segments.writer(task.number, self._cipher) as writer,
+            self.temporary.open() as folder,
+            self.fetcher.open(task.inputs, folder) as inputs,
+        ):
             rows = self._rows(writer)
             skipped: list[Skipped] = []
             for index, value in enumerate(task.inputs, task.start):
@@ -115,6 +117,7 @@ class Work:
                     raise SampleError(f"{place}: {error}") from None
             rows.flush()
             writer.finish(skipped, rows.first_input)
+            return self.segments.keep(writer)
 
     def _rows(self, writer: SegmentWriter) -> Rows:
         if self.tokens is not None:
@@ -123,12 +126,14 @@ class Work:
         return kind(builtin(allow_pickle=self.allow_pickle, first=self.serializers), writer)
 
     def _gathered(self, pieces: Sequence[Piece]) -> list[Part]:
-        wanted: dict[Path, set[int]] = {}
-        for path, part, _, _ in pieces:
-            wanted.setdefault(path, set()).add(part)
-        segments = {path: read_segment(path, self._cipher, some) for path, some in wanted.items()}
-        parts = [segments[path].parts[part].slice(a, b) for path, part, a, b in pieces]
-        return gather(parts, self.room, None if self.sealing else self.temporary)
+        """The rows of pieces, good until the next call."""
+        wanted: dict[int, set[int]] = {}
+        for task, part, _, _ in pieces:
+            wanted.setdefault(task, set()).add(part)
+        segments = self.segments.read(wanted, self._cipher)
+        parts = [segments[task].parts[part].slice(a, b) for task, part, a, b in pieces]
+        with self.temporary.open() as folder:
+            return gather(parts, self.room, None if self.sealing else folder)
 
     def _train(self, task: TrainTask) -> bytes | None:
         return train_dictionary(self._gathered(task.pieces), self.packing)
