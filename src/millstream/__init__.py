@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from millstream.execution.machine import Machine
+    from millstream.execution.ray import RayExecutor
     from millstream.format.codecs.codec import BlobCodec
     from millstream.format.codecs.files import File, Image, Jpeg
     from millstream.format.codecs.json import Json
@@ -68,6 +69,7 @@ _HOMES = {
     "JpegDecode": "millstream.reading.jpeg",
     "Json": "millstream.format.codecs.json",
     "Machine": "millstream.execution.machine",
+    "RayExecutor": "millstream.execution.ray",
     "ParallelStreamingDataset": "millstream.reading.parallel",
     "StreamingDataLoader": "millstream.torch.loader",
     "StreamingDataset": "millstream.reading.dataset",

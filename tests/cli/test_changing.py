@@ -271,8 +271,7 @@ def test_functions_that_cannot_be_had(
 def test_every_argument_of_optimize_has_an_option() -> None:
     args = vars(parser().parse_args(["optimize", "m:f", "in", "out"]))
     renamed = {"fn": "function", "output_dir": "output", "verbose": "json"}
-    # num_nodes: until there is what runs several.
-    in_python_alone = {"weights", "reader", "serializers", "num_nodes", *WITHOUT_EFFECT}
+    in_python_alone = {"weights", "reader", "serializers", "machine", "executor", *WITHOUT_EFFECT}
     parameters = inspect.signature(ms.optimize).parameters.keys() - in_python_alone
     assert [name for name in parameters if renamed.get(name, name) not in args] == []
     for name, value in (("chunk_bytes", "5MB"), ("chunk_size", "5"), ("num_workers", "0")):

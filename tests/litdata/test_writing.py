@@ -203,18 +203,13 @@ def test_append_and_overwrite() -> None:
 
 
 def test_machines() -> None:
-    """The calls are taken; what runs on several machines is not there yet, and says so."""
-    call = partial(
-        optimize, fn=pair, inputs=list(range(100)), num_workers=2, output_dir="d",
-        chunk_bytes="64MB",
-    )  # fmt: skip
-    with pytest.raises(UnsupportedError, match="not there yet"):
-        call(num_nodes=2, machine=Machine.DATA_PREP)
+    """On one machine; tests/clusters has the calls with more."""
     with pytest.warns(UserWarning, match="machine has no effect here"):
-        call(num_nodes=1, machine=Machine.DATA_PREP)
+        optimize(
+            fn=pair, inputs=list(range(100)), num_workers=2, output_dir="d", chunk_bytes="64MB",
+            num_nodes=1, machine=Machine.DATA_PREP,
+        )  # fmt: skip
     assert StreamingDataset("d")[:] == [pair(i) for i in range(100)]
-    with pytest.raises(UnsupportedError, match="not there yet"):
-        ld.map(lambda i, folder: None, [1], "out", num_nodes=32, machine=Machine.DATA_PREP)
 
 
 def test_a_jpeg_file_keeps_its_bytes() -> None:

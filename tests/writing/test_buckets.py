@@ -23,7 +23,6 @@ from millstream import errors
 from millstream.store import LocalStore, Store, cloud, open_store
 from millstream.store.cloud import CloudStore
 from millstream.versions import load_version
-from millstream.writing import knobs
 from millstream.writing.bucket_job import BucketJob
 from millstream.writing.commit import publish
 
@@ -366,6 +365,8 @@ def test_the_local_disk_holds_what_is_not_yet_in_chunks(bucket: Bucket, scratch:
 class Late:
     """An executor that does the first task last, and all others at once."""
 
+    workers, apart = 1, False
+
     def __init__(self) -> None:
         self.before = 0
 
@@ -399,9 +400,8 @@ def test_nothing_runs_ahead_of_a_slow_input_without_bound(
     scratch: Path, prefix: str, monkeypatch: pytest.MonkeyPatch, limit: int, most: int
 ) -> None:
     late = Late()
-    monkeypatch.setattr(knobs, "Inline", lambda: late)
     monkeypatch.setattr(BucketJob, "waiting_bytes", limit)
-    report = write(f"memory://{prefix}", lambda i: b"x" * 1_000, range(200))
+    report = write(f"memory://{prefix}", lambda i: b"x" * 1_000, range(200), executor=late)
     assert report.samples == 200
     assert most - 6 <= late.before <= most
 

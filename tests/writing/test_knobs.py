@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import millstream as ms
 from millstream import errors
 from millstream.writing import tasks as tasking
-from millstream.writing.knobs import WITHOUT_EFFECT
+from millstream.writing.knobs import WITHOUT_EFFECT, executor_of
 from millstream.writing.tasks import tasks
 
 
@@ -83,21 +83,45 @@ def test_what_has_no_effect_says_why(tmp_path: Path) -> None:
     with pytest.warns(UserWarning) as caught:
         optimize(
             int, range(3), tmp_path / "a", num_uploaders=4, num_downloaders=2, start_method="spawn",
-            reorder_files=False, use_checkpoint=True, optimize_dns=True, machine=ms.Machine.CPU,
+            reorder_files=False, use_checkpoint=True, optimize_dns=True,
         )  # fmt: skip
     said = sorted(str(warning.message).partition(" has no effect here: ")[0] for warning in caught)
     assert said == sorted(WITHOUT_EFFECT)
 
 
-def test_one_machine_is_this_one_and_more_are_to_come(tmp_path: Path) -> None:
+def test_one_machine_is_this_one(tmp_path: Path) -> None:
     assert optimize(int, range(3), tmp_path / "a", num_nodes=1) == [0, 1, 2]
-    for job in (ms.optimize, ms.map):
-        with pytest.raises(errors.UnsupportedError, match="machines are not there yet"):
-            job(int, range(3), tmp_path / "c", num_nodes=32, machine=ms.Machine.DATA_PREP)
-        for wrong in ({"num_nodes": 0}, {"num_nodes": "2"}, {"machine": "DATA_PREP"}):
-            with pytest.raises(errors.UsageError):
-                job(int, range(3), tmp_path / "c", **wrong)
+    with pytest.warns(UserWarning, match="machine has no effect here"):
+        optimize(int, range(3), tmp_path / "b", machine=ms.Machine.CPU)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"num_nodes": 0},
+        {"num_nodes": "2"},
+        {"machine": "DATA_PREP"},
+        {"executor": "ray"},
+        {"num_nodes": 2, "num_workers": 0},
+        {"num_nodes": 2, "executor": ms.RayExecutor(num_nodes=3)},
+        {"machine": ms.Machine.CPU, "executor": ms.RayExecutor(machine=ms.Machine.DATA_PREP)},
+    ],
+)
+@pytest.mark.parametrize("job", [ms.optimize, ms.map])
+def test_machines_that_make_no_sense(tmp_path: Path, job: Any, wrong: dict[str, Any]) -> None:
+    with pytest.raises(errors.UsageError):
+        job(int, range(3), tmp_path / "c", **wrong)
     assert not (tmp_path / "c").exists()
+
+
+def test_what_a_call_and_its_executor_say_goes_together() -> None:
+    cpus = ms.Machine(cpus=8)
+    plain = ms.RayExecutor(address="far:6379", num_nodes=2)
+    assert executor_of(4, 2, cpus, plain) == ms.RayExecutor(
+        address="far:6379", num_nodes=2, num_workers=4, machine=cpus
+    )
+    assert executor_of(None, 3, None, None) == ms.RayExecutor(num_nodes=3)
+    assert executor_of(None, None, None, plain) == plain
 
 
 def test_a_machine_is_a_value() -> None:

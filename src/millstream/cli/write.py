@@ -97,6 +97,12 @@ def add_commands(commands: Commands) -> None:
         metavar="N",
         help="processes; by default one a CPU; 0 works in this process",
     )
+    write.add_argument(
+        "--num-nodes",
+        type=at_least_one,
+        metavar="N",
+        help="so many machines of the Ray cluster that this one belongs to; --workers is of each",
+    )
     _add_samples(write)
     add_encryption(write)
     add_storage_options(write)
@@ -179,6 +185,7 @@ def _optimize(args: argparse.Namespace) -> int:
         compression=args.compression,
         encryption=encryption_asked(args),
         num_workers=args.num_workers,
+        num_nodes=args.num_nodes,
         batched=args.batched,
         on_error=args.on_error,
         allow_pickle=args.allow_pickle,

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from millstream.errors import MillstreamError
 from millstream.execution.protocol import Outcome, Session, failure
@@ -17,6 +17,9 @@ R = TypeVar("R")
 @dataclass(frozen=True, slots=True)
 class Inline:
     """The executor without processes."""
+
+    workers: ClassVar[int] = 0
+    apart: ClassVar[bool] = False
 
     @contextmanager
     def open(self, work: Callable[[Any], R]) -> Iterator[Session[R]]:

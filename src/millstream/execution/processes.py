@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait as wait_readable
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from millstream.errors import UsageError, WorkerDied
 from millstream.execution.pickling import pickled
@@ -31,6 +31,7 @@ class Processes:
     """The executor of so many worker processes on this machine."""
 
     workers: int
+    apart: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.workers < 1:

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 from millstream.errors import FunctionError, MillstreamError
 
@@ -48,8 +48,17 @@ class Session(Protocol[R]):
         """Blocks until a task has ended; raises RuntimeError if none is under way."""
 
 
+@runtime_checkable
 class Executor(Protocol):
     """A way to run things."""
+
+    @property
+    def workers(self) -> int | None:
+        """How many processes do the tasks; 0: the caller's own; None if that is not known yet."""
+
+    @property
+    def apart(self) -> bool:
+        """Whether these may be on other machines than the caller."""
 
     def open(self, work: Callable[[Any], R]) -> AbstractContextManager[Session[R]]:
         """A session that calls `work` on each task. When it is left, nothing is running."""

@@ -24,6 +24,7 @@ from millstream.store.local import storage_errors
 from millstream.writing.claim import busy, claim, release
 from millstream.writing.gather import Room
 from millstream.writing.holdings import JOB
+from millstream.writing.made import BucketMade, FolderMade, MadeFiles
 from millstream.writing.scratch import SEGMENTS, Scratch, lock_folder, own_folder
 from millstream.writing.segments import BucketSegments, FolderSegments, Segments
 from millstream.writing.temporary import NodeTemporary, RunTemporary, Temporary
@@ -73,6 +74,7 @@ class BucketJob:
         self.store, self.name = store, name
         self._owner, self._job_json = f"{name}/owner", f"{name}/job.json"
         self._inputs, self._records = f"{name}/inputs", f"{name}/chunks/"
+        self._segments = f"{name}/{SEGMENTS}/"
         # A place of its own for each job that may run beside others.
         self._scratch_of = str(store) if name == JOB else f"{store}/{name}"
         self._take_over = take_over
@@ -178,12 +180,16 @@ class BucketJob:
         """On this machine's disk, or where all machines can reach them."""
         if not apart:
             return FolderSegments(self.scratch.segments, self.scratch.temporary)
-        return BucketSegments(
-            store=self.store,
-            prefix=f"{self.name}/{SEGMENTS}/",
-            temporary=self.temporary(apart=True),
-            room=Room(),
-        )
+        temporary = self.temporary(apart=True)
+        return BucketSegments(self.store, self._segments, temporary, Room())
+
+    def made(self, *, apart: bool) -> MadeFiles:
+        """The same."""
+        scratch, store = self.scratch, self.store
+        if not apart:
+            return FolderMade(store=store, folder=scratch.segments, temporary=scratch.temporary)
+        temporary = self.temporary(apart=True)
+        return BucketMade(store=store, prefix=self._segments, temporary=temporary)
 
     def records(self) -> Iterable[tuple[int, bytes]]:
         """What was recorded of chunks."""
@@ -214,6 +220,7 @@ class BucketJob:
         mine, self._claim = self._claim, None
         if mine is not None:
             release(self.store, self._owner, mine)
+        self._delete(info.key for info in self.store.list(self._segments))
         self.scratch.remove("job")
 
     def remove_left(self) -> None:

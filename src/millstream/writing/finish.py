@@ -23,17 +23,17 @@ from millstream.writing.segment import Skipped
 class VersionJob:
     """A job at a place. seen: the newest version there when it began; began: by time.monotonic.
 
-    workers: for the record.
+    workers: for the record; None if it is not known.
     """
 
     store: Store
     key: JobKey
-    workers: int
+    workers: int | None
     seen: Version | None
     began: float
 
     @staticmethod
-    def begin(store: Store, key: JobKey, workers: int) -> VersionJob:
+    def begin(store: Store, key: JobKey, workers: int | None) -> VersionJob:
         """Looks at what is there. A first version is not to follow any."""
         seen = None if key.mode is None else newest_version(store)
         return VersionJob(store=store, key=key, workers=workers, seen=seen, began=time.monotonic())
@@ -43,10 +43,16 @@ class VersionJob:
         """The version whose rows come first, as far as one knows; None if there are none."""
         return self.seen if self.key.mode == "append" else None
 
-    def open(self, *, take_over: bool, notes: Callable[[], dict[str, Any]] = dict) -> JobFolder:
-        """The folder of the job, as a context manager. notes: as of JobFolder."""
+    def open(
+        self,
+        *,
+        take_over: bool,
+        notes: Callable[[], dict[str, Any]] = dict,
+        apart: bool = False,
+    ) -> JobFolder:
+        """The folder of the job, as a context manager. notes, apart: as of JobFolder."""
         place = job_place(self.store, job_folder(self.key), take_over=take_over)
-        return JobFolder(place, self.key, notes=notes)
+        return JobFolder(place, self.key, notes=notes, apart=apart)
 
     def finish(self, folder: JobFolder, made: Manifest, skipped: Sequence[Skipped] = ()) -> Report:
         """Publishes the chunks that `made` lists, which have to be in their places."""

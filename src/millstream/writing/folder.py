@@ -31,6 +31,7 @@ from millstream.writing.holdings import (
 )
 from millstream.writing.identity import JobKey
 from millstream.writing.local_job import LocalJob
+from millstream.writing.made import MadeFiles
 from millstream.writing.placed import ChunkPlace, Placed, read_placed, sizes_there
 from millstream.writing.scratch import Scratch
 from millstream.writing.segments import Segments
@@ -61,6 +62,9 @@ class JobPlace(Protocol):
 
     def segments(self, *, apart: bool) -> Segments:
         """Where they leave what they have made, until it is in chunks."""
+
+    def made(self, *, apart: bool) -> MadeFiles:
+        """Where those of a map do, until it has its name."""
 
     def names(self) -> set[str]:
         """The files and folders that the output holds."""
@@ -150,6 +154,7 @@ class JobFolder:
             raise
         self.store, self.scratch = place.store, place.scratch
         self.chunks, self.segments = place.chunks(apart=apart), place.segments(apart=apart)
+        self.made = place.made(apart=apart)
         self.temporary, self.waiting_bytes = place.temporary(apart=apart), place.waiting_bytes
 
     def _begin(self, key: JobKey, notes: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -6,18 +6,19 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from blake3 import blake3
 
-from millstream.errors import UnsupportedError, UsageError
+from millstream.errors import UsageError
 from millstream.execution.inline import Inline
 from millstream.execution.machine import Machine
 from millstream.execution.processes import Processes
 from millstream.execution.protocol import Executor
+from millstream.execution.ray import RayExecutor
 from millstream.format.codecs import BlobCodec, as_serializers
 from millstream.writing.fetch import Group
 from millstream.writing.function import function_bytes
@@ -26,7 +27,6 @@ from millstream.writing.function import function_bytes
 DEV_INPUTS = 10
 
 WITHOUT_EFFECT = {
-    "machine": "the job runs on this machine, in num_workers processes",
     "reorder_files": "tasks go to whichever worker is free, so long inputs leave none idle",
     "num_downloaders": "each worker fetches a few inputs ahead of fn",
     "num_uploaders": "workers upload side by side, a large object in parts",
@@ -125,17 +125,45 @@ def check_work(num_workers: object, on_error: object) -> None:
 
 
 def check_knobs(arguments: Mapping[str, object]) -> None:
-    """Raises for several machines; says of each argument of a call that does nothing why it is so.
+    """Says of each argument of a call that does nothing why it is so.
 
     arguments: those of `optimize` or `map`, by their names.
     """
-    _check_machines(arguments["num_nodes"], arguments["machine"])
     for name, why in WITHOUT_EFFECT.items():
         if arguments[name] is not None:
             warnings.warn(f"{name} has no effect here: {why}", stacklevel=3)
 
 
-def _check_machines(num_nodes: object, machine: object) -> None:
+def executor_of(
+    num_workers: int | None,
+    num_nodes: int | None,
+    machine: Machine | None,
+    executor: Executor | None,
+) -> Executor:
+    """Who does the tasks: processes, without any this one, or the workers of a cluster.
+
+    Raises UsageError for arguments that make no sense together.
+    """
+    _check_machines(num_nodes, machine, executor)
+    if executor is None and num_nodes in (None, 1):
+        workers = os.cpu_count() or 1 if num_workers is None else num_workers
+        return Processes(workers) if workers else Inline()
+    if executor is not None and not isinstance(executor, RayExecutor):
+        return executor
+    if num_workers == 0:
+        raise UsageError("num_workers is 0, this process alone, and not for a job on a cluster")
+    given = executor or RayExecutor()
+    asked: dict[str, Any] = {"num_nodes": num_nodes, "num_workers": num_workers, "machine": machine}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    for name, value in asked.items():
+        if getattr(given, name) not in (None, value):
+            raise UsageError(
+                f"{name} is {value!r}, and {getattr(given, name)!r} in the executor; give it once"
+            )
+    return replace(given, **asked)
+
+
+def _check_machines(num_nodes: object, machine: object, executor: object) -> None:
     if num_nodes is not None and (type(num_nodes) is not int or num_nodes < 1):
         raise UsageError(f"num_nodes is {num_nodes!r}, expected a number of machines from 1")
     if machine is not None and not isinstance(machine, Machine):
@@ -143,21 +171,17 @@ def _check_machines(num_nodes: object, machine: object) -> None:
             f"machine is {machine!r:.60}, expected a millstream.Machine, such as "
             "Machine.DATA_PREP or Machine(cpus=8)"
         )
-    if num_nodes is not None and num_nodes > 1:
-        raise UnsupportedError(
-            f"num_nodes is {num_nodes}, and jobs on several machines are not there yet: they will "
-            "run on a Ray cluster. With num_nodes=1 this machine does it, on all its CPUs"
+    if executor is not None and not isinstance(executor, Executor):
+        raise UsageError(
+            f"executor is {executor!r:.60}, expected a millstream.RayExecutor, or None for this "
+            "machine"
         )
-
-
-def count_workers(num_workers: int | None) -> int:
-    """How many processes work; by default one a CPU."""
-    return os.cpu_count() or 1 if num_workers is None else num_workers
-
-
-def executor_of(workers: int) -> Executor:
-    """Who does the tasks: so many processes, or without any this one."""
-    return Processes(workers) if workers else Inline()
+    if machine is not None and executor is None and num_nodes in (None, 1):
+        warnings.warn(
+            "machine has no effect here: the job runs on this machine, in num_workers processes; "
+            "num_nodes=2, or an executor, has it run on a Ray cluster",
+            stacklevel=4,
+        )
 
 
 def as_sequence(inputs: Any) -> Sequence[Any]:

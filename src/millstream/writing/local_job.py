@@ -17,6 +17,7 @@ from millstream.errors import OutputBusy, OutputNotEmpty
 from millstream.store import LocalStore
 from millstream.store.local import storage_errors, wait_for_disk, write_file
 from millstream.writing.holdings import JOB
+from millstream.writing.made import FolderMade
 from millstream.writing.scratch import Scratch, lock_folder
 from millstream.writing.segments import FolderSegments
 from millstream.writing.temporary import NodeTemporary, RunTemporary, Temporary
@@ -128,6 +129,11 @@ class LocalJob:
     def segments(self, *, apart: bool) -> FolderSegments:
         """All machines see the folder."""
         return FolderSegments(self.scratch.segments, self.scratch.temporary)
+
+    def made(self, *, apart: bool) -> FolderMade:
+        """The same."""
+        scratch = self.scratch
+        return FolderMade(store=self.store, folder=scratch.segments, temporary=scratch.temporary)
 
     def chunks(self, *, apart: bool) -> LocalChunks:
         """For the workers of this run."""

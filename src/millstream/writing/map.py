@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from millstream.errors import UsageError
 from millstream.execution.machine import Machine
+from millstream.execution.protocol import Executor
+from millstream.execution.ray import RayExecutor
 from millstream.store import Store, open_store, service_of
 from millstream.writing.fetch import InputFetcher
 from millstream.writing.folder import JobFolder, job_place
@@ -21,7 +23,6 @@ from millstream.writing.knobs import (
     Prepared,
     check_knobs,
     check_work,
-    count_workers,
     executor_of,
     prepare,
 )
@@ -50,6 +51,7 @@ def map(
     verbose: bool | None = None,
     num_nodes: int | None = None,
     machine: Machine | None = None,
+    executor: RayExecutor | None = None,
     reorder_files: bool | None = None,
     num_downloaders: int | None = None,
     num_uploaders: int | None = None,
@@ -75,7 +77,8 @@ def map(
         output_dir: A folder, or the URL of a prefix in a bucket, to which files are uploaded while
             the work goes on. Files that are there stay; fn must not write to their names. Notes
             of the job are kept there in a hidden folder, `.map-<digest>`.
-        num_workers: Processes that run fn; by default one a CPU; 0 runs it in this process.
+        num_workers: Processes that run fn; by default one a CPU; 0 runs it in this process. With
+            num_nodes, on each machine.
         weights: What each input costs, in any unit. Inputs are handed out in portions of like
             weight, the heaviest first.
         batch_size: Gives fn lists of so many inputs (the last may be shorter).
@@ -86,9 +89,9 @@ def map(
         input_dir: A folder or URL that inputs which are relative paths are below.
         reader: Is called with an input; fn gets what it returns.
         storage_options, take_over, verbose: As of `optimize`.
-        num_nodes: How many machines work. More than this one is not there yet: UnsupportedError.
-        machine, reorder_files, num_downloaders, num_uploaders, start_method, use_checkpoint,
-            optimize_dns: Without effect.
+        num_nodes, machine, executor: A job on several machines of a Ray cluster, as of `optimize`.
+        reorder_files, num_downloaders, num_uploaders, start_method, use_checkpoint, optimize_dns:
+            Without effect.
 
     Returns:
         A report: inputs, files, bytes, seconds, skipped inputs.
@@ -118,7 +121,7 @@ def map(
         store=store,
         fetcher=InputFetcher(options_for(storage_options, service_of(output_dir), prepared.inputs)),
         key=job_key(prepared.fn, prepared.inputs, prepared.settings()),
-        workers=count_workers(num_workers),
+        executor=executor_of(num_workers, num_nodes, machine, executor),
         skip_errors=on_error == "skip",
         overwrite=mode == "overwrite",
         take_over=take_over,
@@ -141,7 +144,7 @@ class _Map:
     store: Store
     fetcher: InputFetcher
     key: JobKey
-    workers: int
+    executor: Executor
     skip_errors: bool
     overwrite: bool
     take_over: bool
@@ -154,7 +157,8 @@ class _Map:
         place = job_place(self.store, name, take_over=self.take_over)
         inputs = self.prepared.inputs
         bar = ProgressBar(len(inputs), show=self.verbose, made="files")
-        with JobFolder(place, self.key, refuse_dataset) as folder, bar:
+        opened = JobFolder(place, self.key, refuse_dataset, apart=self.executor.apart)
+        with opened as folder, bar:
             sizes = _sizes(folder.store)
             before = _before(folder.store, f"{name}/there", sizes)
             tasks = map_tasks(len(inputs), self.prepared.weights)
@@ -167,7 +171,7 @@ class _Map:
                 progress=bar,
             )
             run.resume(sizes, before, folder.records())
-            run.run(executor_of(self.workers), self._work(folder))
+            run.run(self.executor, self._work(folder))
             folder.keep()
         return MapReport(
             place=str(self.store),
@@ -183,10 +187,9 @@ class _Map:
         return MapWork(
             fn=self.prepared.fn,
             fetcher=self.fetcher,
-            store=folder.store,
             records=folder.chunks,
-            segments=folder.scratch.segments,
-            temporary=folder.scratch.temporary,
+            files=folder.made,
+            temporary=folder.temporary,
             skip_errors=self.skip_errors,
         )
 

@@ -17,7 +17,8 @@ from millstream.errors import MillstreamError, OutputNotEmpty, WorkerDied
 from millstream.execution.protocol import Executor, Outcome
 from millstream.writing.folder import JobFolder
 from millstream.writing.job import MAX_DEATHS, Progress
-from millstream.writing.map_work import LandTask, Made, MapWork, Ran, RunTask
+from millstream.writing.made import Made
+from millstream.writing.map_work import LandTask, MapWork, Ran, RunTask
 from millstream.writing.placed import read_object
 from millstream.writing.segment import Skipped
 from millstream.writing.tasks import portions
@@ -147,7 +148,7 @@ class MapRun:
             indices = [index for index in range(task.start, task.stop) if index not in done]
             if indices:
                 inputs = [self._inputs[index] for index in indices]
-                yield task.number, RunTask(indices=indices, inputs=inputs)
+                yield task.number, RunTask(number=task.number, indices=indices, inputs=inputs)
 
     def _unit(self, todo: Iterator[tuple[int, RunTask]]) -> tuple[int, Unit] | None:
         """What to do next: what is made goes before what is still to be made, so little waits."""

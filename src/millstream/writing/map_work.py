@@ -1,25 +1,19 @@
-"""What a worker does for map(): run the function into a folder of its own, put files into place.
-
-segments/000000012/      what fn wrote for input 12, whole; it has this name once fn is done
-temporary/RUN/...        what fn is writing
-"""
+"""What a worker does for map(): run the function into a folder of its own, put files into place."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from millstream.errors import MillstreamError
-from millstream.store import LocalStore, Store
-from millstream.store.local import storage_errors
 from millstream.writing.fetch import InputFetcher, NotFetched
+from millstream.writing.made import Made, MadeFiles
 from millstream.writing.placed import ChunkPlace
 from millstream.writing.rows import Raised
+from millstream.writing.temporary import Temporary
 from millstream.writing.work import input_error
 
 # What the folders of notes begin with, in the output.
@@ -30,23 +24,11 @@ AT_ONCE = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunTask:
-    """Run the function for some inputs. indices: of all inputs, which these are."""
+    """Run the function for some inputs of task `number`, which are these `indices` of all."""
 
+    number: int
     indices: Sequence[int]
     inputs: Sequence[Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
-    """The files of one input, as names below the output with slashes, and their sizes."""
-
-    index: int
-    files: tuple[tuple[str, int], ...]
-
-    @property
-    def nbytes(self) -> int:
-        """Of all files."""
-        return sum(size for _, size in self.files)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,87 +63,54 @@ class LandTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapWork:
-    """The callable that travels to every worker. segments, temporary: of the run's scratch."""
+    """The callable that travels to every worker."""
 
     fn: Callable[[Any, str], Any]
     fetcher: InputFetcher
-    store: Store
     records: ChunkPlace
-    segments: Path
-    temporary: Path
+    files: MadeFiles
+    temporary: Temporary
     skip_errors: bool
 
     def __call__(self, task: RunTask | LandTask) -> Ran | None:
         if isinstance(task, RunTask):
             return self._run(task)
-        self._land(task)
+        self.records.record(task.number, task.record)
+        self.files.place(task.number, task.made)
         return None
 
     def _run(self, task: RunTask) -> Ran:
         """What a killed run had finished of the task is not run again."""
-        pairs = list(zip(task.indices, task.inputs, strict=True))
-        finished = [index for index, _ in pairs if self._folder(index).is_dir()]
+        finished = {made.index for made in self.files.kept(task.number, task.indices)}
+        pairs = zip(task.indices, task.inputs, strict=True)
         todo = [pair for pair in pairs if pair[0] not in finished]
         failed = []
-        with self.fetcher.open([value for _, value in todo], self.temporary) as inputs:
+        with (
+            self.temporary.open() as folder,
+            self.fetcher.open([value for _, value in todo], folder) as inputs,
+        ):
             for index, value in todo:
                 try:
-                    self._call(index, next(inputs))
+                    self._call(task.number, index, next(inputs))
                 except (Raised, NotFetched) as error:
                     told = input_error(error, index, value)
                     failed.append(Failed(index=index, said=str(error), error=told))
                     if not self.skip_errors:
                         break
-                else:
-                    finished.append(index)
-        made = tuple(
-            Made(index=index, files=tuple(_files(self._folder(index)))) for index in finished
-        )
-        return Ran(made=made, failed=tuple(failed))
+        made = self.files.kept(task.number, task.indices)
+        return Ran(made=tuple(made), failed=tuple(failed))
 
-    def _folder(self, index: int) -> Path:
-        return self.segments / f"{index:09}"
-
-    def _call(self, index: int, value: Any) -> None:
-        private = self.temporary / f"output-{index}-{os.getpid()}"
-        with storage_errors(private):
-            private.mkdir()
-        try:
-            result = self.fn(value, str(private))
-            if isinstance(result, Iterator):  # of a generator function, which has not begun
-                for _ in result:
-                    pass
-            _check_files(private)
-        except Exception as error:
-            shutil.rmtree(private, ignore_errors=True)
-            raise Raised(error) from error
-        with storage_errors(private):
-            private.rename(self._folder(index))
-
-    def _land(self, task: LandTask) -> None:
-        self.records.record(task.number, task.record)
-        # After a worker's death some of it may be in its place.
-        left = [made for made in task.made if self._folder(made.index).is_dir()]
-        files = [(self._folder(made.index) / name, name) for made in left for name, _ in made.files]
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(lambda file: _place(self.store, *file), files))
-        for made in left:
-            gone = self.temporary / f"gone-{made.index}-{os.getpid()}"
-            with storage_errors(gone):  # in one step: what is half removed must not look whole
-                self._folder(made.index).rename(gone)
-            shutil.rmtree(gone, ignore_errors=True)
-
-
-def _place(store: Store, path: Path, name: str) -> None:
-    if not (isinstance(store, LocalStore) and store.link(path, name, sync=False)):
-        store.put_file(name, path)
-
-
-def _files(folder: Path) -> Iterator[tuple[str, int]]:
-    for place, _, names in os.walk(folder):
-        for name in sorted(names):
-            path = Path(place, name)
-            yield path.relative_to(folder).as_posix(), path.stat().st_size
+    def _call(self, task: int, index: int, value: Any) -> None:
+        with self.files.private() as private:
+            try:
+                result = self.fn(value, str(private))
+                if isinstance(result, Iterator):  # of a generator function, which has not begun
+                    for _ in result:
+                        pass
+                _check_files(private)
+            except Exception as error:
+                raise Raised(error) from error
+            self.files.keep(task, index, private)
 
 
 def _check_files(folder: Path) -> None:

@@ -4,45 +4,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 from millstream.encryption import Encryption
-from millstream.errors import SampleError, UsageError
+from millstream.errors import UsageError
 from millstream.execution.machine import Machine
-from millstream.format import Schema
+from millstream.execution.ray import RayExecutor
 from millstream.format.codecs import BlobCodec
 from millstream.store import Store, open_store, service_of
 from millstream.tokens import TokensLoader
-from millstream.versions import Version, load_version
-from millstream.writing.commit import build_manifest, mixed, shaping, unlike
-from millstream.writing.cuts import Limits
-from millstream.writing.dictionary import DictionaryTurn, known_dictionary
+from millstream.writing.dataset_job import DatasetJob
 from millstream.writing.fetch import InputFetcher
 from millstream.writing.filtering import Filtering
-from millstream.writing.finish import VersionJob, finished
-from millstream.writing.folder import JobFolder
-from millstream.writing.gather import Room
-from millstream.writing.identity import JobKey, Mode, check_mode, job_key
-from millstream.writing.job import JobRun
+from millstream.writing.identity import Mode, check_mode, job_key
 from millstream.writing.knobs import (
     Numbering,
-    Prepared,
     check_knobs,
     check_work,
-    count_workers,
     executor_of,
     prepare,
 )
 from millstream.writing.limits import UNLIMITED, limits_of
-from millstream.writing.placed import ChunkRecord
-from millstream.writing.progress import ProgressBar
 from millstream.writing.report import Report, told
-from millstream.writing.segment import Skipped
-from millstream.writing.settling import THREADS
 from millstream.writing.urls import options_for
-from millstream.writing.work import Work
 
 
 def optimize(
@@ -71,6 +55,7 @@ def optimize(
     verbose: bool | None = None,
     num_nodes: int | None = None,
     machine: Machine | None = None,
+    executor: RayExecutor | None = None,
     reorder_files: bool | None = None,
     num_downloaders: int | None = None,
     num_uploaders: int | None = None,
@@ -125,7 +110,8 @@ def optimize(
             and then the new ones, which must have the same structure and types; "overwrite" one
             with the new rows alone. Who reads the old version goes on, and nothing is deleted;
             see docs/versions.md. None: there must be none.
-        num_workers: Processes that run fn; by default one a CPU; 0 runs it in this process.
+        num_workers: Processes that run fn; by default one a CPU; 0 runs it in this process. With
+            num_nodes, on each machine.
         weights: What each input costs, in any unit: work is handed out in portions of like weight.
         batch_size: Gives fn lists of so many inputs (the last may be shorter).
         fast_dev_run: True for the first ten inputs alone, or how many.
@@ -155,9 +141,13 @@ def optimize(
             taken over without it. If it is not gone, work is done twice, and nothing else.
         verbose: True shows the progress bar and the report, False neither; by default the bar
             is shown on terminals only.
-        num_nodes: How many machines work. More than this one is not there yet: UnsupportedError.
-        machine, reorder_files, num_downloaders, num_uploaders, start_method, use_checkpoint,
-            optimize_dns: Without effect.
+        num_nodes: How many machines of a Ray cluster work; see docs/clusters.md. The dataset is
+            the same. output_dir is then the URL of a bucket, or a folder that all of them share.
+            1 or None: this machine, without Ray.
+        machine: What each of these machines has to have.
+        executor: `RayExecutor(address=...)` for a cluster that is not this machine's own.
+        reorder_files, num_downloaders, num_uploaders, start_method, use_checkpoint, optimize_dns:
+            Without effect.
 
     Returns:
         A report: samples, bytes, chunks, seconds, skipped inputs.
@@ -170,7 +160,8 @@ def optimize(
         OutputNotEmpty: output_dir holds something else, or another job, finished or not.
         CannotDecrypt: What is appended to, or the job that goes on, is encrypted otherwise.
         OutputBusy: Another process writes to output_dir, or another machine may be doing so.
-        UnsupportedError: output_dir can only be read, or lets two writers win.
+        UnsupportedError: output_dir can only be read, or lets two writers win; or Ray is not
+            there, or some of its machines do not share output_dir.
         WorkerDied: The same task killed three workers.
         StorageError: Writing failed, as on a full disk, or an input could not be fetched.
     """
@@ -201,7 +192,7 @@ def optimize(
         **filtering.settings(),
         **prepared.settings(),
     }
-    job = _Job(
+    job = DatasetJob(
         prepared=prepared,
         store=store,
         fetcher=InputFetcher(options_for(storage_options, service_of(output_dir), prepared.inputs)),
@@ -209,102 +200,10 @@ def optimize(
         key=job_key(prepared.fn, prepared.inputs, settings),
         limits=limits,
         filtering=filtering,
-        workers=count_workers(num_workers),
+        executor=executor_of(num_workers, num_nodes, machine, executor),
         verbose=verbose,
     )
     return told(job.finished() or job.run(), verbose)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
-    """The arguments of optimize(), checked."""
-
-    prepared: Prepared
-    store: Store
-    fetcher: InputFetcher
-    take_over: bool
-    key: JobKey
-    limits: Limits
-    filtering: Filtering
-    workers: int
-    verbose: bool | None
-
-    def finished(self) -> Report | None:
-        """The report of an earlier run that finished it, with the same key."""
-        report = finished(self.store, self.key)
-        if report is not None:
-            self.filtering.check_version(self.store, load_version(self.store))
-        return report
-
-    def run(self) -> Report:
-        """Does what is missing, publishes, and tidies up."""
-        job = VersionJob.begin(self.store, self.key, self.workers)
-        # Before any work: the first samples may take hours.
-        if old := job.appends_to:
-            if error := mixed(self.store, old, has_tokens=self._has_tokens):
-                raise error
-            self.filtering.check_version(self.store, old)
-        with job.open(take_over=self.take_over, notes=self.filtering.notes) as folder:
-            schema, chunks, skipped = self._work(folder, job.appends_to)
-            if schema is None:
-                folder.remove()
-                count = len(self.prepared.inputs)
-                raise UsageError(
-                    f"none of the {count:,} inputs gave a sample: fn returned None, or an iterator "
-                    "without items, for each; there is nothing to write"
-                )
-            made = build_manifest(schema, chunks, shaping(self.key.settings))
-            return job.finish(folder, made, skipped)
-
-    def _work(
-        self, folder: JobFolder, old: Version | None
-    ) -> tuple[Schema | None, list[ChunkRecord], tuple[Skipped, ...]]:
-        """Does what is missing: the schema (None without rows), the chunks, what was skipped."""
-        packing, sealing = self.filtering.packing, self.filtering.sealing(folder.notes)
-        work = Work(
-            fn=self.prepared.fn,
-            chunks=folder.chunks,
-            segments=folder.segments,
-            fetcher=self.fetcher,
-            temporary=folder.temporary,
-            skip_errors=self.key.settings["on_error"] == "skip",
-            allow_pickle=self.key.settings["allow_pickle"],
-            serializers=self.prepared.serializers,
-            tokens=self.limits if self._has_tokens else None,
-            batched=self.key.settings["batched"],
-            room=Room(),
-            packing=packing if sealing is None else sealing.packing(packing),
-            sealing=sealing,
-        )
-        recorded = folder.placed()
-        # In a chunk that is encrypted it cannot be seen, and there it need not be the same.
-        known = known_dictionary(self.store, packing, recorded if sealing is None else {})
-        digest = self.key.digest()
-        with ProgressBar(len(self.prepared.inputs), show=self.verbose) as bar:
-            run = JobRun(
-                folder,
-                self.prepared.inputs,
-                self.limits,
-                weights=self.prepared.weights,
-                digest=digest,
-                recorded=recorded,
-                progress=bar,
-                unlike=partial(self._unlike, old),
-                threads=THREADS if self.workers else 0,
-                cipher=None if sealing is None else sealing.segments,
-                dictionary=DictionaryTurn(packing, known),
-            )
-            schema, chunks = run.run(executor_of(self.workers), work)
-        return schema, chunks, run.skipped()
-
-    @property
-    def _has_tokens(self) -> bool:
-        return "item_loader" in self.key.settings
-
-    def _unlike(self, old: Version | None, schema: Schema) -> SampleError | None:
-        if old is None:
-            return None
-        return unlike(self.store, old, schema, has_tokens=self._has_tokens)
 
 
 def _writable(

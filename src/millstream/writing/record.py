@@ -34,7 +34,7 @@ def record_key(key: JobKey) -> str:
     return run_key(key.digest().hex())
 
 
-def run_record(key: JobKey, report: Report, published: Published, workers: int) -> bytes:
+def run_record(key: JobKey, report: Report, published: Published, workers: int | None) -> bytes:
     """The record, as JSON."""
     first, count = published.first, report.chunks
     record = {
