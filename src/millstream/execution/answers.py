@@ -53,6 +53,14 @@ def unsendable(problem: Exception) -> tuple[None, Told]:
     return None, ("FunctionError", f"a result cannot be pickled: {failure(problem)}")
 
 
+def packed(value: Any, said: Told) -> bytes:
+    """An answer in one piece."""
+    try:
+        return pickle.dumps((value, said), protocol=5)
+    except Exception as problem:
+        return pickle.dumps(unsendable(problem))
+
+
 def error_of(said: Told) -> MillstreamError | None:
     """The inverse of `told`."""
     if said is None:
