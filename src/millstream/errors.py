@@ -76,6 +76,10 @@ class StoreUnavailable(StorageError, ConnectionError):
     """A store could not be reached, or was too busy, for as long as it was tried."""
 
 
+class ClusterUnavailable(MillstreamError, ConnectionError):
+    """There is no cluster, or it has no room for a single worker; says what it has."""
+
+
 # Repair or fetch again -----------------------------------------------------------------------
 
 

@@ -48,7 +48,7 @@ EXTERNAL = {
     "tqdm",
     "zstandard",
 } | sys.stdlib_module_names
-ONLY_IN = {"torch": "torch", "obstore": "store"}
+ONLY_IN = {"torch": "torch", "obstore": "store", "ray": "execution"}
 ONLY_WHEN_CALLED = {"PIL", "cryptography", "simplejpeg"}
 
 

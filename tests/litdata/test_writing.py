@@ -25,7 +25,6 @@ from millstream import (
     optimize,
 )
 from millstream import map as ld_map
-from millstream.errors import UnsupportedError
 
 pytestmark = pytest.mark.timeout(200)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
 import queue
 import signal
 import socket
@@ -20,16 +19,13 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from millstream.errors import FunctionError, MillstreamError
 from millstream.execution import wire
-from millstream.execution.protocol import failure
+from millstream.execution.answers import Told, answer, begun, unsendable
 
 if TYPE_CHECKING:
     from millstream.execution.slots import Arena
 
 Messages = queue.SimpleQueue[list[wire.Buffer]]
-
-Told = tuple[str, str] | None  # an error: the name of its class, and its message
 
 # Fits into a socket's buffer, on every platform, beside another one.
 SMALL = 4_096
@@ -51,17 +47,17 @@ def main(descriptor: int) -> None:
     threading.Thread(target=_read, args=(sock, tasks), daemon=True).start()
     path, number = wire.load(tasks.get())
     sys.path[:] = path
-    work = _begin(tasks.get()[0], number)
+    work = begun(tasks.get()[0], number)
     answers = _Answers(sock)
     arena: Arena | None = None
     while True:
         head, task = tasks.get()
         tag, slot = wire.ASK.unpack(head)
         if slot == wire.NO_SLOT:
-            answers.put(_loose(tag, *_run(work, task)))
+            answers.put(_loose(tag, *answer(work, task)))
         else:
             arena = arena or _arena()
-            answers.put(*_filled(arena, tag, slot, *_run(_into(arena, slot, work), task)))
+            answers.put(*_filled(arena, tag, slot, *answer(_into(arena, slot, work), task)))
 
 
 def _arena() -> Arena:
@@ -69,24 +65,6 @@ def _arena() -> Arena:
     from millstream.execution.slots import Arena
 
     return Arena()
-
-
-def _begin(content: wire.Buffer, number: int) -> Any:
-    """The function to call; if it cannot be had here, one that says so for every task."""
-    try:
-        begin = pickle.loads(content)
-    except BaseException as error:
-        text = f"the function cannot be loaded in a worker process: {failure(error)}"
-    else:
-        try:
-            return begin(number)
-        except BaseException as error:
-            text = f"worker {number} cannot begin: {failure(error)}"
-
-    def fail(task: object, *_: object) -> None:
-        raise FunctionError(text)
-
-    return fail
 
 
 def _read(sock: socket.socket, tasks: Messages) -> None:
@@ -104,21 +82,21 @@ class _Answers:
         self._large: Messages = queue.SimpleQueue()
         threading.Thread(target=self._work, daemon=True).start()
 
-    def put(self, answer: list[wire.Buffer], descriptor: int | None = None) -> None:
+    def put(self, message: list[wire.Buffer], descriptor: int | None = None) -> None:
         """Sends an answer, and the descriptor of memory, which is closed here."""
-        if descriptor is not None or sum(map(len, answer)) <= SMALL:
-            self._send(answer, descriptor)
+        if descriptor is not None or sum(map(len, message)) <= SMALL:
+            self._send(message, descriptor)
         else:
-            self._large.put(answer)
+            self._large.put(message)
 
     def _work(self) -> None:
         while True:
             self._send(self._large.get())
 
-    def _send(self, answer: list[wire.Buffer], descriptor: int | None = None) -> None:
+    def _send(self, message: list[wire.Buffer], descriptor: int | None = None) -> None:
         # If the parent is gone nobody wants the answer, and the reader ends this process.
         with self._lock, suppress(OSError):
-            wire.send(self._socket, answer, descriptor)
+            wire.send(self._socket, message, descriptor)
         if descriptor is not None:
             os.close(descriptor)
 
@@ -133,31 +111,12 @@ def _into(arena: Arena, slot: int, work: Any) -> Any:
     return run
 
 
-def _run(work: Any, task: wire.Buffer) -> tuple[Any, Told]:
-    try:
-        return work(pickle.loads(task)), None
-    except MillstreamError as error:
-        return None, _told(error)
-    except BaseException as error:  # SystemExit too: a task that ends the worker has failed
-        return None, _told(failure(error))
-
-
-def _told(error: MillstreamError) -> Told:
-    return type(error).__name__, str(error)
-
-
-def _unsendable(problem: Exception) -> tuple[None, Told]:
-    if isinstance(problem, MillstreamError):
-        return None, _told(problem)
-    return None, ("FunctionError", f"a result cannot be pickled: {failure(problem)}")
-
-
 def _loose(tag: int, value: Any, told: Told) -> list[wire.Buffer]:
     """An answer whose buffers follow it."""
     try:
         pieces = wire.dump((value, told))
     except Exception as problem:
-        pieces = wire.dump(_unsendable(problem))
+        pieces = wire.dump(unsendable(problem))
     return [wire.ASK.pack(tag, wire.NO_SLOT), *pieces]
 
 
@@ -168,7 +127,7 @@ def _filled(
     try:
         filled = arena.dump((value, told))
     except Exception as problem:
-        filled = arena.dump(_unsendable(problem))
+        filled = arena.dump(unsendable(problem))
     spans = [number for span in filled.spans for number in span]
     head = struct.pack(f"<{2 + len(spans)}q", tag, slot, *spans)
     return [head, filled.stream], filled.descriptor

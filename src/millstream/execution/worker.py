@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from millstream import errors
-from millstream.errors import MillstreamError, UnsupportedError
+from millstream.errors import UnsupportedError
 from millstream.execution import wire
+from millstream.execution.answers import error_of
 from millstream.execution.protocol import Outcome
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Worker:
             spans = list(zip(numbers[::2], numbers[1::2], strict=True))
             value, told = self._ring.load(slot, stream, spans, descriptors)
         self.tags.remove(tag)
-        return Outcome(tag=tag, value=value, error=told and _error(*told))
+        return Outcome(tag=tag, value=value, error=error_of(told))
 
     def end(self, *, kill: bool) -> None:
         """Ends the process; an idle one sees the end of its socket.
@@ -118,9 +119,3 @@ def _interrupts_wait() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _error(name: str, message: str) -> MillstreamError:
-    kind = getattr(errors, name, errors.FunctionError)
-    error: MillstreamError = kind(message)
-    return error
