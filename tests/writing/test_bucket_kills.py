@@ -31,6 +31,7 @@ INPUTS = 14
 JOBS = """
     import itertools, json, os, signal, sys
     import millstream as ms
+    from millstream.execution.inline import Inline
     from millstream.store.cloud import CloudStore
     from millstream.writing import tasks
 
@@ -43,10 +44,14 @@ JOBS = """
         for n in range(0 if i in (4, 5) else 1 + i % 2):
             yield {"id": i, "n": n, "text": f"{i}" * (50 * (i % 5 + 1))}
 
-    def job(place, options, take_over, mode):
+    class Apart(Inline):
+        apart = True
+
+    def job(place, options, take_over, mode, apart):
         return ms.optimize(
             fn, range(14), place, num_workers=0, chunk_bytes="1700B", on_error="skip",
             storage_options=options, take_over=take_over, verbose=False, mode=mode,
+            executor=Apart() if apart else None,
         )
 
     def count_requests(number):
@@ -60,7 +65,7 @@ JOBS = """
         CloudStore._client = counted
 
     for line in sys.stdin:
-        place, options, number, scratch, take_over, mode = json.loads(line)
+        place, options, number, scratch, take_over, mode, apart = json.loads(line)
         reader, writer = os.pipe()
         pid = os.fork()
         if not pid:
@@ -69,7 +74,7 @@ JOBS = """
             count_requests(number)
             code = 1
             try:
-                report = job(place, options, take_over, mode)
+                report = job(place, options, take_over, mode, apart)
                 os.write(writer, b"r%d " % len(report.skipped))
                 code = 0
             finally:
@@ -116,8 +121,10 @@ def live() -> Iterator[Live]:
         *,
         take_over: bool = False,
         mode: str | None = None,
+        apart: bool = False,
     ) -> Life:
-        line = json.dumps([place.url, place.options, number, str(scratch), take_over, mode])
+        call = [place.url, place.options, number, str(scratch), take_over, mode, apart]
+        line = json.dumps(call)
         process.stdin.write(line + "\n")  # type: ignore[union-attr]
         process.stdin.flush()  # type: ignore[union-attr]
         return Life(*json.loads(process.stdout.readline()))  # type: ignore[union-attr]
@@ -187,6 +194,28 @@ def test_killed_at_each_request_it_goes_on(
         assert number % 2 == 0 or list(here.iterdir()) == []
         shutil.rmtree(here)
         there.rmdir()
+
+
+def test_killed_at_each_request_it_goes_on_elsewhere_with_what_lies_in_the_bucket(
+    live: Live, bucket: Bucket, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    """Workers on several machines leave segments there: no input of these is done again."""
+    requests = live(below(bucket, "again"), tmp_path, apart=True).requests
+    assert below(bucket, "again").objects() == whole
+    assert requests > 50
+    kept = 0
+    for number in [*range(1, requests - 20, 5), *range(requests - 20, requests + 1, 2)]:
+        place = below(bucket, number)
+        assert live(place, tmp_path, number, apart=True).code == -9
+        outlines = [key for key in place.objects() if key.endswith(".outline")]
+        there = {int(key.rpartition("/")[2].partition(".")[0]) for key in outlines}
+        missing = [i for i in needed(place) if i // 2 not in there]
+        kept += len(there)
+        second = live(place, tmp_path, take_over=True, apart=True)
+        assert second.calls == missing, number
+        assert (second.code, second.skipped) == (0, [1])
+        assert left(place) == whole
+    assert kept > 10
 
 
 @pytest.mark.parametrize("mode", ["append", "overwrite"])

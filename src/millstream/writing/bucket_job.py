@@ -258,4 +258,6 @@ def _scratch_path(place: str) -> Path:
 
 def scratch_folder(place: str) -> Path:
     """The local folder for the jobs of a place, made if need be; for this user alone."""
-    return own_folder(_scratch_path(place))
+    root = _scratch_path(place)
+    with storage_errors(root):
+        return own_folder(root)

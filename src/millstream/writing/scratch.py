@@ -18,7 +18,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from millstream.errors import StorageError, UnsupportedError
-from millstream.store.local import storage_errors
 
 try:
     import fcntl
@@ -93,10 +92,13 @@ def lock_folder(root: Path) -> Scratch | None:
 
 
 def own_folder(root: Path) -> Path:
-    """A local folder for this user alone, made if need be; raises StorageError if it is not."""
-    with storage_errors(root):
-        root.mkdir(mode=0o700, exist_ok=True)
-        state = root.lstat()
+    """A local folder for this user alone, made if need be.
+
+    Raises StorageError if it is not, FileNotFoundError if it is removed just now.
+    """
+    with suppress(FileExistsError):
+        root.mkdir(mode=0o700)
+    state = root.lstat()
     if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or state.st_mode & 0o022:
         raise StorageError(
             f"{root} is not a folder of this user alone, and jobs work there; remove it, or set "

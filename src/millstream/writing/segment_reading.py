@@ -85,7 +85,8 @@ class Outline:
 
     def join(self, rows: Sequence[Piece], opened: Container[int]) -> Segment:
         """The segment with the rows of the parts `opened`; rows: the bytes of their spans."""
-        whole = replace(self._buffers, take=_taking(self._pieces, sorted(rows, key=_start)))
+        some = sorted((piece for piece in rows if len(piece[1])), key=_start)
+        whole = replace(self._buffers, take=_taking(self._pieces, some))
         return whole.segment(opened)
 
 
@@ -122,7 +123,8 @@ def _start(piece: Piece) -> int:
 def _rows_of(part: dict[str, Any]) -> Span:
     blobs = () if part["blobs"] is None else (part["blobs"],)
     spans = [some["data"] for some in (*part["arrays"].values(), *part["tokens"].values(), *blobs)]
-    return min(start for start, _ in spans), max(start + length for start, length in spans)
+    starts, stops = [start for start, _ in spans], [start + length for start, length in spans]
+    return min(starts, default=0), max(stops, default=0)
 
 
 def _whole(path: Path, cipher: Cipher | None) -> _Buffers:

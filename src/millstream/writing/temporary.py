@@ -58,24 +58,26 @@ class NodeTemporary:
                 "needs an output that all of them see under the same path, a shared file system or "
                 "a bucket"
             )
-        parent = own_folder(Path(tempfile.gettempdir()) / f"millstream-tasks-{os.getuid()}")
-        _sweep(parent)
-        scratch = _locked_folder(parent)
+        parent = Path(tempfile.gettempdir()) / f"millstream-tasks-{os.getuid()}"
+        with storage_errors(parent):
+            scratch = _locked_folder(parent)
         try:
+            _sweep(parent)
             yield scratch.root
         finally:
             shutil.rmtree(scratch.root, ignore_errors=True)
             scratch.close()
+            with suppress(OSError):  # there are others in it
+                parent.rmdir()
 
 
 def _locked_folder(parent: Path) -> Scratch:
     """A new folder that this process has locked."""
     while True:
-        folder = parent / secrets.token_hex(8)
-        with storage_errors(folder):
-            folder.mkdir()
-        # One that another process sweeps before it is locked is left to that one.
+        # Another process may remove it before it is locked, or its parent before it is there.
         with suppress(FileNotFoundError):
+            folder = own_folder(parent) / secrets.token_hex(8)
+            folder.mkdir()
             if (scratch := lock_folder(folder)) is not None:
                 return scratch
 
