@@ -26,12 +26,13 @@ def epochs(place: str, cases: list[dict[str, Any]]) -> list[list[Any]]:
     """Two epochs of each case: samples by step, and whether all ranks agree that it was exact."""
     found = []
     for options in cases:
-        loader = Loader(opened(place), **options)
+        kind = options.pop("kind")
+        loader = Loader(opened(place, kind), **options)
         of_case = []
         for _ in range(2):
             steps, padded = [], []
             for batch in loader:
-                steps.append(numbers(batch))
+                steps.append(numbers(batch, kind))
                 padded.append(loader.padded)
             report = loader.coverage_of_all()
             of_case.append({

@@ -14,7 +14,7 @@ COUNT = ROWS["a"]
 
 
 def cases(*workers: int) -> list[dict[str, Any]]:
-    """One of each way to end an epoch, with workers in turn."""
+    """One of each way to end an epoch, of rows and of files, with workers in turn."""
     ways = [
         {"drop_last": True},
         {"drop_last": False},
@@ -23,8 +23,9 @@ def cases(*workers: int) -> list[dict[str, Any]]:
     ]
     each = [*workers] * len(ways)
     return [
-        {"batch_size": 7, "num_workers": number, **way}
+        {"batch_size": 7, "kind": kind, "num_workers": number, **way}
         for number, way in zip(each, ways, strict=False)
+        for kind in ("plain", "raw")
     ]
 
 
