@@ -86,3 +86,14 @@ def numbers(batch: Any, kind: str = "plain") -> list[Any]:
         return [int(sample) for sample in batch]
     ids: list[int] = batch["id"].tolist()
     return ids
+
+
+def named(sample: Any, kind: str) -> Any:
+    """One sample as a number that names it."""
+    if kind == "combined":
+        return f"{sample['from']} {sample['id']}"
+    if kind == "parallel":
+        return f"{sample[0]['id']} {sample[1]['id']}"
+    if kind == "tokens":
+        return int(sample[0])
+    return int(sample if kind in OF_BYTES else sample["id"])
