@@ -16,23 +16,30 @@ SOURCE = HERE.parents[1] / "src"
 SECONDS = 150
 
 
-def gang(program: str, ranks: int, folder: Path, **arguments: Any) -> list[Any]:
+def gang(
+    program: str, ranks: int, folder: Path, *, dies: int | None = None, **arguments: Any
+) -> list[Any]:
     """What a function of `programs.py`, or module:function, returns on each rank, as JSON has it.
 
     Each gets its arguments, in a process that torchrun seems to have started; they meet in a file
     below `folder`. Fails with what a rank wrote to stderr if one fails, and leaves none behind.
+    dies: a rank that must be killed by SIGKILL; the others are then killed too, as a launcher does.
     """
     folder.mkdir(exist_ok=True)
     given = json.dumps({"program": program, "arguments": arguments, "meet": str(folder / "meet")})
     members: list[subprocess.Popen[str]] = []
     try:
         members += [_start(rank, ranks, given) for rank in range(ranks)]
+        if dies is not None:
+            _, errors = members[dies].communicate(timeout=SECONDS)
+            assert members[dies].returncode == -signal.SIGKILL, errors
+            return []
         outputs = [member.communicate(timeout=SECONDS) for member in members]
     finally:
         for member in members:
             if member.poll() is None:
                 os.killpg(member.pid, signal.SIGKILL)
-                member.wait()
+                member.communicate()
     for rank, (member, (_, errors)) in enumerate(zip(members, outputs, strict=True)):
         assert member.returncode == 0, f"rank {rank} of {ranks}:\n{errors}"
     return [json.loads(written.splitlines()[-1]) for written, _ in outputs]

@@ -8,12 +8,14 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from ranked_data import numbers, opened
+from ranked_data import named, numbers, opened
 from torch.nn.parallel import DistributedDataParallel
 
 import millstream as ms
@@ -26,12 +28,13 @@ def epochs(place: str, cases: list[dict[str, Any]]) -> list[list[Any]]:
     """Two epochs of each case: samples by step, and whether all ranks agree that it was exact."""
     found = []
     for options in cases:
-        loader = Loader(opened(place), **options)
+        kind = options.pop("kind")
+        loader = Loader(opened(place, kind), **options)
         of_case = []
         for _ in range(2):
             steps, padded = [], []
             for batch in loader:
-                steps.append(numbers(batch))
+                steps.append(numbers(batch, kind))
                 padded.append(loader.padded)
             report = loader.coverage_of_all()
             of_case.append({
@@ -130,6 +133,29 @@ def resumed(place: str, cases: list[dict[str, Any]]) -> list[Any]:
     return found
 
 
+def killed(place: str, kind: str, saves: str, workers: int) -> None:
+    """Trains until the last rank is killed in the middle of a step; saves what a run would."""
+    rank = dist.get_rank()
+    loader = Loader(opened(place, kind), batch_size=4, num_workers=workers)
+    steps = []
+    for batch in loader:
+        steps.append(numbers(batch, kind))
+        if len(steps) == 6 and rank == dist.get_world_size() - 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        dist.barrier()  # which a rank that is left alone does not pass
+        saved = json.dumps({"steps": steps, "state": loader.state_dict()})
+        Path(saves, f"rank-{rank}.json").write_text(saved)
+        dist.barrier()
+
+
+def went_on(place: str, kind: str, state: Any) -> dict[str, Any]:
+    """What comes from a state on."""
+    loader = Loader(opened(place, kind), batch_size=4, num_workers=1, drop_last=False)
+    loader.load_state_dict(state)
+    rest = [numbers(batch, kind) for batch in loader]
+    return {"rest": rest, "exact": loader.coverage_of_all().exact}
+
+
 def _part(
     place: str, kind: str, shape: dict[str, Any], state: Any
 ) -> tuple[list[list[Any]], Any | None]:
@@ -149,6 +175,22 @@ def _part(
             break
     assert loader.coverage().exact
     return steps, loader.state_dict()
+
+
+def under_torch(place: str, cases: list[dict[str, Any]]) -> list[list[Any]]:
+    """Two epochs of each case under a plain DataLoader, whose workers are forked."""
+    found = []
+    for case in cases:
+        kind, dataset = case["kind"], opened(place, case["kind"], drop_last=False)
+        loader: Any = torch.utils.data.DataLoader(
+            dataset, batch_size=None, num_workers=case["workers"]
+        )
+        of_case = []
+        for epoch in range(2):
+            dataset.set_epoch(epoch)
+            of_case.append([named(sample, kind) for sample in loader])
+        found.append(of_case)
+    return found
 
 
 def grouped(place: str) -> list[Any]:

@@ -10,12 +10,14 @@ import numpy as np
 import millstream as ms
 
 ROWS = {"a": 227, "b": 90}
-KINDS = ("plain", "combined", "parallel", "tokens")
+KINDS = ("plain", "combined", "parallel", "tokens", "raw", "mixed")
+# Of these a sample is the bytes of its number.
+OF_BYTES = ("raw", "mixed")
 TOKENS, BLOCK = 1_003, 7
 
 
 def write(place: Path) -> Path:
-    """Two datasets of numbered samples, and one of numbered tokens."""
+    """Two datasets of numbered samples, one of numbered tokens, and numbers in files."""
     for name, rows in ROWS.items():
         ms.optimize(
             lambda i, name=name: {"from": name, "id": i},
@@ -26,13 +28,24 @@ def write(place: Path) -> Path:
         range(0, TOKENS, 59), place / "tokens", chunk_size=150, item_loader=ms.TokensLoader(),
         num_workers=0, verbose=False,
     )  # fmt: skip
+    for number in range(ROWS["a"]):
+        path = place / "raw" / f"of-{number % 5}" / f"{number:03}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"%d" % number)
+    ms.optimize(
+        lambda i: b"%d" % i,
+        range(1_000, 1_000 + ROWS["b"]), place / "bytes", chunk_size=20,
+        num_workers=0, verbose=False,
+    )  # fmt: skip
     return place
 
 
 def append(dataset: Path) -> None:
-    """A further version, with one sample or one document more."""
+    """A further version, with one sample, document or file more."""
     options: dict[str, Any] = {"mode": "append", "num_workers": 0, "verbose": False}
-    if dataset.name == "tokens":
+    if dataset.name == "raw":
+        (dataset / "of-3" / "3.txt").write_bytes(b"3")
+    elif dataset.name == "tokens":
         loader = ms.TokensLoader()
         ms.optimize(lambda i: np.arange(i), [3], dataset, item_loader=loader, **options)
     else:
@@ -42,6 +55,12 @@ def append(dataset: Path) -> None:
 def opened(place: str | Path, kind: str = "plain", **options: Any) -> Any:
     """The dataset of a kind, shuffled."""
     options = {"shuffle": True, "shuffle_window": 64, **options}
+    if kind in OF_BYTES:
+        files = ms.StreamingRawDataset(Path(place) / "raw", **options)
+        if kind == "raw":
+            return files
+        written = ms.StreamingDataset(Path(place) / "bytes", **options)
+        return ms.CombinedStreamingDataset([files, written])
     a, b = (ms.StreamingDataset(Path(place) / name, **options) for name in ROWS)
     if kind == "combined":
         return ms.CombinedStreamingDataset([a, b])
@@ -63,5 +82,18 @@ def numbers(batch: Any, kind: str = "plain") -> list[Any]:
         return [f"{first} {second}" for first, second in pairs]
     if kind == "tokens":
         return [int(block[0]) for block in batch]
+    if kind in OF_BYTES:
+        return [int(sample) for sample in batch]
     ids: list[int] = batch["id"].tolist()
     return ids
+
+
+def named(sample: Any, kind: str) -> Any:
+    """One sample as a number that names it."""
+    if kind == "combined":
+        return f"{sample['from']} {sample['id']}"
+    if kind == "parallel":
+        return f"{sample[0]['id']} {sample[1]['id']}"
+    if kind == "tokens":
+        return int(sample[0])
+    return int(sample if kind in OF_BYTES else sample["id"])

@@ -45,14 +45,14 @@ def by_step(ranks: list[list[list[Any]]]) -> list[list[Any]]:
     return [sorted(i for part in step for i in part) for step in zip_longest(*ranks, fillvalue=[])]
 
 
-def test_twelve_runs_of_real_processes(place: Path, tmp_path: Path) -> None:
+def test_eighteen_runs_of_real_processes(place: Path, tmp_path: Path) -> None:
     cases = [
         {"kind": kind, "first": shape(first, steps=steps), "then": shape(then)}
         for kind in KINDS
         for first, steps, then in SHAPES
     ]
     found = gang("resumed", 4, tmp_path, place=str(place), cases=cases)
-    assert len(cases) == 12
+    assert len(cases) == 18
     for case, *ranks in zip(cases, *found, strict=True):
         states = [json.dumps(state) for state in ranks[0]["states"]]
         assert len(states) == case["first"]["ranks"]
@@ -86,12 +86,18 @@ def orders(lanes: int) -> dict[str, Any]:
     part = subsample(whole, 1.6, seed=1)
     other = Order(chunk_rows=rows, selection=part, **{**options, "seed": 8})
     group = Group(members=(0, 1), weights=(0.7, 0.3), until_all=True)
+    ones = np.ones(170, np.int64)  # files as they are lie in no chunks
+    files = Order(
+        chunk_rows=ones, selection=Selection.whole(ones), **{**options, "window": len(ones)}
+    )
     return {
         "one": order,
         "unshuffled": Order(chunk_rows=rows, selection=part, **{**options, "shuffle": False}),
         "blocks": Order(chunk_rows=rows, selection=whole, block_size=512, **options),
         "mixture": Mixture(sources=(order, other), tree=group, seed=4),
         "side by side": SideBySide(sources=(order, other), length=333, goes_on=True),
+        "files": files,
+        "files and rows": Mixture(sources=(files, order), tree=group, seed=4),
     }
 
 
@@ -160,8 +166,7 @@ def test_moved_data_is_the_same_and_other_data_is_refused(
     elsewhere = opened(moved, kind).batches(6, rank=1, ranks=2)
     elsewhere.load_state_dict(state)
     assert [numbers(batch, kind) for batch in elsewhere] == rest
-    name = "tokens" if kind == "tokens" else "a"
-    append(moved / name)
+    append(moved / {"tokens": "tokens", "raw": "raw", "mixed": "raw"}.get(kind, "a"))
     with pytest.raises(StateMismatch, match="saved on version"):
         opened(moved, kind).batches(6, rank=1, ranks=2).load_state_dict(state)
     with pytest.raises(StateMismatch, match=r"seed|datasets"):

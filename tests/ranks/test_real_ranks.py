@@ -14,16 +14,18 @@ COUNT = ROWS["a"]
 
 
 def cases(*workers: int) -> list[dict[str, Any]]:
-    """One of each way to end an epoch, with workers in turn."""
+    """One of each way to end an epoch, over rows and some over files, with workers in turn."""
     ways = [
         {"drop_last": True},
         {"drop_last": False},
         {"pad": True},
         {"batch_size": 60, "pad": True},
+        {"kind": "raw", "drop_last": False},
+        {"kind": "raw", "pad": True},
     ]
     each = [*workers] * len(ways)
     return [
-        {"batch_size": 7, "num_workers": number, **way}
+        {"batch_size": 7, "kind": "plain", "num_workers": number, **way}
         for number, way in zip(each, ways, strict=False)
     ]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import re
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -118,28 +117,6 @@ def test_a_run_goes_on_exactly_in_any_other_shape(root: Path, shuffle: bool) -> 
     # Whose a position is, its remainder says: 64 is of rank 1.
     assert begun + [rest[position % 3].pop(0) for position in range(64, COUNT)] == whole
     assert rest == [[], [], []]
-
-
-def test_a_state_is_refused_where_other_files_are(tmp_path: Path) -> None:
-    make(tmp_path, 20)
-
-    def opened() -> ms.StreamingDataLoader:
-        return loader(ms.StreamingRawDataset(tmp_path))
-
-    state = opened().state_dict()
-    opened().load_state_dict(state)
-    (tmp_path / "a" / "new.bin").write_bytes(b"12345")
-    with pytest.raises(errors.StateMismatch, match=r"20 files, 21,330 bytes.*21 files, 21,335 by"):
-        opened().load_state_dict(state)
-    (tmp_path / "a" / "new.bin").unlink()
-    opened().load_state_dict(state)
-    path = tmp_path / "a" / "0000.bin"
-    later = path.stat().st_mtime_ns + 1_000_000_000
-    os.utime(path, ns=(later, later))
-    with pytest.raises(errors.StateMismatch) as caught:
-        opened().load_state_dict(state)
-    names = re.findall(r"names (\w+)", str(caught.value))
-    assert len(names) == 2 and len(set(names)) == 1  # the files have their names still
 
 
 # What is done to samples ------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from millstream.plan.randomness import (
     uniforms,
 )
 from millstream.plan.selection import Cut, Selection, split, subsample
+from millstream.plan.version import content_of, shortened
 from millstream.plan.weights import Curriculum, Group, as_weights
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "When",
     "as_weights",
     "block_counts",
+    "content_of",
     "decoding_keys",
     "decoding_keys_for_rows",
     "default_lanes",
@@ -58,6 +60,7 @@ __all__ = [
     "mix",
     "permute",
     "restore",
+    "shortened",
     "shortest",
     "shuffled",
     "split",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from millstream.errors import StateMismatch, UsageError
+from millstream.plan.version import compare_versions
 
 STATE_FORMAT = 1
 
@@ -71,25 +72,9 @@ def restore(saved: Mapping[str, Any], settings: Mapping[str, Any], version: str)
             f"the state has format {number}, this version of the library reads {STATE_FORMAT}; "
             "use the version that saved it, or a newer one"
         )
-    _compare_versions(saved_version, version)
+    compare_versions(saved_version, version)
     _compare_settings(order, settings)
     return Cursor(epoch=epoch, position=position)
-
-
-def _compare_versions(saved: str, present: str) -> None:
-    if saved != present:
-        which, was, now = _narrowed(saved.split("+"), present.split("+"))
-        raise StateMismatch(
-            f"the state was saved on version {_version(was)} of {which or 'a dataset'}, this is "
-            f"version {_version(now)}. Open the version of the state with version=, give back the "
-            "files as they were, or start anew"
-        )
-
-
-def _version(digests: str | list[str]) -> str:
-    """Digests in short; what is said of one in words stays."""
-    each = [digests] if isinstance(digests, str) else digests
-    return "+".join(digest if " " in digest else digest[:16] for digest in each)
 
 
 def _compare_settings(saved: Mapping[Any, Any], present: Mapping[str, Any]) -> None:

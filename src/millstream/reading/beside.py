@@ -10,7 +10,14 @@ import numpy as np
 
 from millstream.errors import UnsupportedError
 from millstream.format import Field
-from millstream.plan import AnyEpoch, AnyOrder, SideBySide, SideBySideEpoch, shortest
+from millstream.plan import (
+    AnyEpoch,
+    AnyOrder,
+    SideBySide,
+    SideBySideEpoch,
+    shortened,
+    shortest,
+)
 from millstream.reading.explained import ChunkCosts, Costed
 from millstream.reading.feed import Feed, MakePositions, Passing, Read
 from millstream.reading.output import Room
@@ -36,8 +43,7 @@ class SideBySideStream:
     @property
     def version_digest(self) -> str:
         """Names the versions of the data."""
-        digests = "+".join(feed.version_digest for feed in self.feeds).split("+")
-        return "+".join(digest[:16] for digest in digests)
+        return "+".join(shortened(feed.version_digest) for feed in self.feeds)
 
     def order(
         self,

@@ -10,7 +10,16 @@ from typing import Any, cast
 import numpy as np
 
 from millstream.errors import UsageError
-from millstream.plan import AnyEpoch, AnyOrder, Group, MixedEpoch, Mixture, Needs, default_lanes
+from millstream.plan import (
+    AnyEpoch,
+    AnyOrder,
+    Group,
+    MixedEpoch,
+    Mixture,
+    Needs,
+    default_lanes,
+    shortened,
+)
 from millstream.reading.ahead import Ahead
 from millstream.reading.arguments import positive
 from millstream.reading.explained import ChunkCosts
@@ -47,7 +56,7 @@ class MixedStream:
     @property
     def version_digest(self) -> str:
         """Names the versions of the data."""
-        return "+".join(stream.version_digest[:16] for stream in self.streams)
+        return "+".join(shortened(stream.version_digest) for stream in self.streams)
 
     def order(
         self,

@@ -17,6 +17,7 @@ from millstream.plan import (
     Cursor,
     Plan,
     Tally,
+    content_of,
     restore,
     state,
 )
@@ -115,7 +116,7 @@ class Run:
 
     def _digest(self) -> str:
         """Names the run that this rank is one of: data, order and division."""
-        told = self._dataset.version_digest, self.order.settings(), asdict(self.shape)
+        told = content_of(self._dataset.version_digest), self.order.settings(), asdict(self.shape)
         return blake2b(json.dumps(told).encode(), digest_size=8).hexdigest()
 
     def plan(self, epoch: int) -> Plan:

@@ -42,7 +42,7 @@ class StreamingRawDataset(Indexed):
     Files are listed when the dataset is made, in the order of their paths. Files and folders whose
     names begin with a dot are left out, and so are the empty objects that stand for folders. A file
     that has changed since it was listed is an error when it is read. A state names what was listed,
-    and is refused where something else is.
+    and is refused where something else is; copies at another place are the same files.
 
     Args:
         input_dir: A folder, whose files are read where they lie; or the URL of a bucket or of a

@@ -60,19 +60,39 @@ class Items:
         within = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
         return np.repeat(starts, counts) + within, counts.tolist()
 
+    def named(self, place: str) -> str:
+        """Names these files in this order, at a place, as `plan/version.py` says."""
+        return f"{self._digest}@{_short(place.encode())}:{self._writing} {self._words}"
+
     @cached_property
-    def digest(self) -> str:
-        """Names these files in this order; after the first 16 characters it says more of them."""
+    def _digest(self) -> str:
+        """Of paths and sizes, and of which files are a sample."""
+        found = blake3(bytes.fromhex(self._names))
+        for column in (self.files.sizes, *([] if self.ends is None else [self.ends])):
+            found.update(column.astype("<u8").tobytes())
+        return found.hexdigest(8)
+
+    @cached_property
+    def _names(self) -> str:
         names = blake3(self.files.ends.astype("<i8").tobytes())
         names.update(self.files.keys.tobytes())
-        all_of_it = blake3(names.digest())
-        groups = [] if self.ends is None else [self.ends]
-        for column in (self.files.sizes, self.files.tags, *groups):
-            all_of_it.update(column.astype("<u8").tobytes())
+        return names.hexdigest()
+
+    @cached_property
+    def _writing(self) -> str:
+        """Of what the place says of when each file was written."""
+        return _short(self.files.tags.astype("<u8").tobytes())
+
+    @property
+    def _words(self) -> str:
         return (
-            f"{all_of_it.hexdigest(8)} ({len(self):,} samples, {len(self.files):,} files, "
-            f"{self.files.nbytes:,} bytes, names {names.hexdigest(4)})"
+            f"({len(self):,} samples, {len(self.files):,} files, {self.files.nbytes:,} bytes, "
+            f"names {self._names[:8]})"
         )
+
+
+def _short(content: bytes) -> str:
+    return blake3(content).hexdigest(4)
 
 
 def items_of(place: str, files: Files, setup: Setup | None) -> Items:

@@ -92,7 +92,8 @@ class FileSource:
     @property
     def digest(self) -> str:
         """Names the files, as they were listed."""
-        return self._items.digest
+        place = str(self.place).removeprefix("local:")  # the same folder, read through the cache
+        return self._items.named(place.rstrip("/"))
 
     @property
     def chunk_rows(self) -> Rows:
