@@ -162,6 +162,8 @@ class ActorPool(Pool[R, Actor]):
     an error what was asked, and what there is.
     """
 
+    answers_last = False  # Ray sends an answer while the actor is at the next task already
+
     def __init__(
         self,
         ray: Any,

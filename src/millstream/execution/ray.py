@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from millstream.execution.protocol import Session
 
 R = TypeVar("R")
 
+KNOCK_SECONDS = 10
 START_ONE = (
     "Start one with `ray start --head` on one machine and `ray start --address=HOST:6379` on each "
     'other one, and run this on one of them, or say which it is: RayExecutor(address="HOST:6379")'
@@ -97,6 +99,7 @@ class RayExecutor:
             yield ray, environment
             return
         try:
+            _knock(self.address)
             # Here and not with the actors: Ray sends local folders only with a connection.
             ray.init(self.address or "auto", logging_level="warning", **environment)
         except (OSError, RuntimeError, ValueError) as error:
@@ -172,6 +175,13 @@ def _ray() -> Any:
         raise UnsupportedError(
             'a RayExecutor needs Ray, which is not installed: pip install "millstream[ray]"'
         ) from error
+
+
+def _knock(address: str | None) -> None:
+    """Raises OSError where nobody listens: Ray would try for minutes, and blame something else."""
+    host, colon, port = (address or "").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
 
 
 def _own_paths() -> list[str]:
