@@ -7,6 +7,7 @@ import random
 import select
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,42 +161,87 @@ def test_a_worker_that_ends_is_an_error_and_the_others_are_done(connected: Any) 
     assert "127.0.0.1" in str(outcomes[20].error)
 
 
+def both_up(session: Any) -> int:
+    """Waits until the workers of two nodes have answered; the number of tasks that took."""
+    seen: set[str] = set()
+    given = 0
+    while len(seen) < 2:
+        first = given
+        while session.free:
+            session.submit(given, None)
+            given += 1
+        seen |= {session.wait().result() for _ in range(first, given)}
+    return given
+
+
 def test_a_machine_that_is_lost_loses_no_task(
     connected: Any, cluster: RayCluster, tmp_path: Path
 ) -> None:
-    gate, begun = tmp_path / "gate", tmp_path / "begun"
-    os.mkfifo(gate)
-    begun.mkdir()
+    gates = [tmp_path / name for name in "ab"]
+    for gate in gates:
+        os.mkfifo(gate)
 
-    def work(x: int) -> int:
-        if x < 2 and not (begun / str(x)).exists():  # one on each node, until somebody writes
-            (begun / str(x)).touch()
-            gate.read_text()
-        return x
+    def work(gate: Path | None) -> str:
+        import ray
+
+        if gate is not None:
+            again = gate.with_suffix(".begun").exists()
+            with gate.with_suffix(".begun").open("a") as attempts:
+                attempts.write("x")
+            if not again:
+                gate.read_text()  # until the test closes it
+        return str(ray.get_runtime_context().get_node_id())
 
     with RAY.open(work) as session:
-        session.submit(0, 0)
-        session.submit(1, 1)
-        with gate.open("w"):  # opens when one of the two reads
-            pass
-        first = session.wait().tag
-        given, done = 2, [first]
+        given = both_up(session)
+        for tag, gate in enumerate(gates, given):
+            session.submit(tag, gate)
+        held = [gate.open("w") for gate in gates]  # opens when a worker reads: both are at it
         cluster.kill(cluster.nodes.pop())
+        for gate in held:
+            gate.close()
+        assert {session.wait().tag, session.wait().tag} == {given, given + 1}
         cluster.nodes.append(cluster.add())
-        if len(list(begun.iterdir())) < 2 or first not in (0, 1):
-            raise AssertionError(first)
-        release = threading.Thread(target=lambda: gate.open("w").close(), daemon=True)
-        release.start()  # the other one, if it is the one that lives
-        while len(done) < 40:
-            while session.free and given < 40:
-                session.submit(given, given)
-                given += 1
-            outcome = session.wait()
-            done.append(outcome.result())
-    assert sorted(done) == list(range(40))
-    if release.is_alive():  # it was the one that died, so nobody ever read
-        os.close(os.open(gate, os.O_RDONLY | os.O_NONBLOCK))
-    release.join()
+        both_up(session)  # the new one too
+    attempts = sorted(gate.with_suffix(".begun").read_text() for gate in gates)
+    assert attempts == ["x", "xx"]
+    assert living(connected) == []
+
+
+def test_when_no_machine_is_left_it_is_an_error(connected: Any, cluster: RayCluster) -> None:
+    executor = RayExecutor(wait_seconds=4)
+    with (
+        pytest.raises(ClusterUnavailable, match="no worker has come up in 4 seconds"),
+        executor.open(lambda x: signal.pause()) as session,
+    ):
+        session.submit(0, None)
+        while cluster.nodes:
+            cluster.kill(cluster.nodes.pop())
+        session.wait()
+    cluster.nodes += [cluster.add(), cluster.add()]
+
+
+def test_other_versions_on_a_node_are_refused(
+    connected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import millstream
+
+    here = millstream.__version__
+    monkeypatch.setattr(millstream, "__version__", "7.8")
+    with (
+        pytest.raises(UnsupportedError, match=f"has millstream {here}, and .* millstream 7.8"),
+        RAY.open(str),
+    ):
+        pass
+
+
+def test_a_node_without_millstream_is_an_error_that_says_so(
+    connected: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "millstream.py").write_text("raise ImportError('none of it is here')")
+    monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
+    with pytest.raises(UnsupportedError, match="none of it is here.*all nodes"), RAY.open(str):
+        pass
     assert living(connected) == []
 
 
@@ -322,10 +368,10 @@ def test_without_ray_the_error_says_how_to_get_it() -> None:
 def test_without_a_cluster_the_error_says_how_to_start_one(tmp_path: Path) -> None:
     """Ray finds a cluster by looking through all processes, and would find that of this test."""
     process = start("""
-        import os, sys
+        import functools, os, sys
         os.environ["RAY_TMPDIR"] = sys.argv[1]
         import ray._private.services as services
-        services.find_gcs_addresses = set
+        services.find_gcs_addresses = functools.cache(set)
         from millstream.execution.ray import RayExecutor
         from millstream.errors import ClusterUnavailable
         try:
