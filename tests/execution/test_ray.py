@@ -161,6 +161,14 @@ def test_a_worker_that_ends_is_an_error_and_the_others_are_done(connected: Any) 
     assert "127.0.0.1" in str(outcomes[20].error)
 
 
+def wait_for_end(gates: list[Any]) -> None:
+    """Returns when nobody reads one of these pipes any more."""
+    poll = select.poll()
+    for gate in gates:
+        poll.register(gate, 0)
+    assert [event for _, event in poll.poll(30_000)] == [select.POLLERR]
+
+
 def both_up(session: Any) -> int:
     """Waits until the workers of two nodes have answered; the number of tasks that took."""
     seen: set[str] = set()
@@ -196,8 +204,9 @@ def test_a_machine_that_is_lost_loses_no_task(
         given = both_up(session)
         for tag, gate in enumerate(gates, given):
             session.submit(tag, gate)
-        held = [gate.open("w") for gate in gates]  # opens when a worker reads: both are at it
+        held = [gate.open("w") for gate in gates]  # when workers read: both are at it
         cluster.kill(cluster.nodes.pop())
+        wait_for_end(held)  # its worker follows it a little later
         for gate in held:
             gate.close()
         assert {session.wait().tag, session.wait().tag} == {given, given + 1}
@@ -240,7 +249,7 @@ def test_a_node_without_millstream_is_an_error_that_says_so(
 ) -> None:
     (tmp_path / "millstream.py").write_text("raise ImportError('none of it is here')")
     monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
-    with pytest.raises(UnsupportedError, match="none of it is here.*all nodes"), RAY.open(str):
+    with pytest.raises(UnsupportedError, match=r"none of it is here.*all nodes"), RAY.open(str):
         pass
     assert living(connected) == []
 
@@ -335,16 +344,12 @@ def test_no_actor_outlives_its_driver(sent: signal.Signals, connected: Any, tmp_
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     process = start(BUSY, gate)
-    descriptor = os.open(gate, os.O_WRONLY)  # opens when the worker reads: it is at the task
-    process.send_signal(sent)
-    _, err = process.communicate()
+    with gate.open("w") as held:  # opens when the worker reads: it is at the task
+        process.send_signal(sent)
+        _, err = process.communicate()
+        wait_for_end([held])
     assert process.returncode != 0
     assert ("KeyboardInterrupt" in err) == (sent == signal.SIGINT)
-    # Only the worker reads: its end breaks the pipe.
-    poll = select.poll()
-    poll.register(descriptor, 0)
-    assert poll.poll(30_000) == [(descriptor, select.POLLERR)]
-    os.close(descriptor)
 
 
 def test_without_ray_the_error_says_how_to_get_it() -> None:
