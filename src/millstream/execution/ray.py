@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 
 from millstream import errors
 from millstream.errors import ClusterUnavailable, UnsupportedError, UsageError
-from millstream.execution.actors import Actor, ActorPool, actor_class
+from millstream.execution.actor import actor_class, python_version, versions
+from millstream.execution.actors import Actor, ActorPool
 from millstream.execution.machine import Machine
 from millstream.execution.pickling import pickled
 from millstream.execution.pool import Always
@@ -116,21 +117,19 @@ class RayExecutor:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         share = self._share()
         options = {**share, **environment, "max_restarts": 0, "scheduling_strategy": "SPREAD"}
-        bare = actor_class()
-        made = ray.remote(bare).options(**options)
-        versions = bare.versions()  # type: ignore[attr-defined]
+        made = ray.remote(actor_class()).options(**options)
         sent, paths = ray.put(content), _own_paths()
 
         def start(number: int) -> Actor:
             handle = made.remote()
-            begun = handle.begin.remote(versions["Python"], paths, sent, number)
+            begun = handle.begin.remote(python_version(), paths, sent, number)
             return Actor(ray, handle, begun)
 
         return ActorPool(
             ray,
             start,
             self._count(nodes),
-            versions=versions,
+            versions=versions(),
             wait_seconds=self.wait_seconds,
             wanted=lambda: _shortage(ray, share),
         )
