@@ -23,62 +23,6 @@ R = TypeVar("R")
 END_SECONDS = 10
 
 
-def actor_class() -> type:
-    """The class of the actors; being made in a function it travels as code.
-
-    So it runs where millstream cannot be imported, or is another one, and can say so.
-    """
-
-    class MillstreamWorker:
-        _work: Any
-
-        @staticmethod
-        def versions() -> dict[str, str]:
-            """Of all that decides which bytes are written."""
-            import sys
-            from importlib import metadata
-
-            import millstream
-
-            found = {name: metadata.version(name) for name in ("numpy", "zstandard")}
-            python = ".".join(map(str, sys.version_info[:2]))
-            return {"Python": python, "millstream": millstream.__version__, **found}
-
-        def begin(
-            self, python: str, paths: list[str], begin: bytes, number: int
-        ) -> tuple[str, dict[str, str], str]:
-            """The node, the versions found there, and why there are none, if there are none."""
-            import sys
-            from pathlib import Path
-
-            import ray
-
-            node = str(ray.get_runtime_context().get_node_id())
-            if (here := ".".join(map(str, sys.version_info[:2]))) != python:
-                return node, {"Python": here}, ""
-            lacking = [path for path in paths if path not in sys.path and Path(path).exists()]
-            sys.path[:0] = lacking
-            try:
-                from millstream.execution.answers import begun
-
-                versions = self.versions()
-            except ImportError as error:
-                return node, {}, f"{type(error).__name__}: {error}"
-            self._work = begun(begin, number)
-            return node, versions, ""
-
-        def run(self, task: bytes) -> bytes:
-            """The answer to a task."""
-            from millstream.execution.answers import answer, packed
-
-            return packed(*answer(self._work, task))
-
-        def here(self) -> None:
-            """Answers if the actor is there."""
-
-    return MillstreamWorker
-
-
 class Actor:
     """A worker of the pool. begun: the ref of its first call."""
 
@@ -161,6 +105,8 @@ class ActorPool(Pool[R, Actor]):
     start: has an actor made, for its number. versions: those that all must have. wanted: says in
     an error what was asked, and what there is.
     """
+
+    answers_last = False  # Ray sends an answer while the actor is at the next task already
 
     def __init__(
         self,

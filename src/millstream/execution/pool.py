@@ -1,7 +1,8 @@
 """Tasks that several workers do, each by whoever is free, and what becomes of them if one dies.
 
-Each worker has one task to run and, if they are quick, one more waiting at it, so that it need
-not wait for the parent. Tasks that no worker has room for wait here, for the first that has.
+Each worker has one task to run and, if they are quick, perhaps one more waiting at it, so that
+it need not wait for the parent. Tasks that no worker has room for wait here, for the first that
+has.
 """
 
 from __future__ import annotations
@@ -59,6 +60,10 @@ W = TypeVar("W", bound=PoolWorker)
 
 class Pool(ABC, Generic[R, W]):
     """A session; who makes one closes it. `workers`: those that take tasks now."""
+
+    # Whether a quick task may wait at a worker: only where answers outlive a worker that dies at
+    # the next task, or else it could not be said which of the two it died at.
+    answers_last = True
 
     def __init__(self) -> None:
         self.workers: list[W] = []
@@ -121,7 +126,8 @@ class Pool(ABC, Generic[R, W]):
             self._bury(worker)
             return
         seconds = time.monotonic() - self._begun[outcome.tag]
-        self._waiting = int(seconds < QUICK_SECONDS * (1 + self._waiting))
+        quick = seconds < QUICK_SECONDS * (1 + self._waiting)
+        self._waiting = int(quick and self.answers_last)
         self._end(outcome)
 
     def _end(self, outcome: Outcome[R]) -> None:

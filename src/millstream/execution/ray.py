@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +18,8 @@ from typing import Any, ClassVar, TypeVar
 
 from millstream import errors
 from millstream.errors import ClusterUnavailable, UnsupportedError, UsageError
-from millstream.execution.actors import Actor, ActorPool, actor_class
+from millstream.execution.actor import actor_class, python_version, versions
+from millstream.execution.actors import Actor, ActorPool
 from millstream.execution.machine import Machine
 from millstream.execution.pickling import pickled
 from millstream.execution.pool import Always
@@ -25,6 +27,7 @@ from millstream.execution.protocol import Session
 
 R = TypeVar("R")
 
+KNOCK_SECONDS = 10
 START_ONE = (
     "Start one with `ray start --head` on one machine and `ray start --address=HOST:6379` on each "
     'other one, and run this on one of them, or say which it is: RayExecutor(address="HOST:6379")'
@@ -105,6 +108,7 @@ class RayExecutor:
             yield ray, environment
             return
         try:
+            _knock(self.address)
             # Here and not with the actors: Ray sends local folders only with a connection.
             ray.init(self.address or "auto", logging_level="warning", **environment)
         except (OSError, RuntimeError, ValueError) as error:
@@ -121,21 +125,19 @@ class RayExecutor:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         share = self._share()
         options = {**share, **environment, "max_restarts": 0, "scheduling_strategy": "SPREAD"}
-        bare = actor_class()
-        made = ray.remote(bare).options(**options)
-        versions = bare.versions()  # type: ignore[attr-defined]
+        made = ray.remote(actor_class()).options(**options)
         sent, paths = ray.put(content), _own_paths()
 
         def start(number: int) -> Actor:
             handle = made.remote()
-            begun = handle.begin.remote(versions["Python"], paths, sent, number)
+            begun = handle.begin.remote(python_version(), paths, sent, number)
             return Actor(ray, handle, begun)
 
         return ActorPool(
             ray,
             start,
             self._count(nodes),
-            versions=versions,
+            versions=versions(),
             wait_seconds=self.wait_seconds,
             wanted=lambda: _shortage(ray, share),
         )
@@ -180,6 +182,13 @@ def _ray() -> Any:
         raise UnsupportedError(
             'a RayExecutor needs Ray, which is not installed: pip install "millstream[ray]"'
         ) from error
+
+
+def _knock(address: str | None) -> None:
+    """Raises OSError where nobody listens: Ray would try for minutes, and blame something else."""
+    host, colon, port = (address or "").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
 
 
 def _own_paths() -> list[str]:
