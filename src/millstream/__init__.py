@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from millstream.store.walk import walk
     from millstream.tokens import TokensLoader
     from millstream.torch.loader import StreamingDataLoader
+    from millstream.writing.commit_shards import commit
     from millstream.writing.map import map
     from millstream.writing.merge import merge_datasets
     from millstream.writing.optimize import optimize
@@ -52,6 +53,7 @@ __all__ = [
     "Text",
     "TokensLoader",
     "Video",
+    "commit",
     "map",
     "merge_datasets",
     "optimize",
@@ -78,6 +80,7 @@ _HOMES = {
     "Text": "millstream.format.codecs.text",
     "TokensLoader": "millstream.tokens",
     "Video": "millstream.format.codecs.media",
+    "commit": "millstream.writing.commit_shards",
     "map": "millstream.writing.map",
     "merge_datasets": "millstream.writing.merge",
     "optimize": "millstream.writing.optimize",

@@ -56,6 +56,10 @@ class OutputBusy(MillstreamError, BlockingIOError):
     """Another process is writing to the same output."""
 
 
+class JobUnfinished(MillstreamError, RuntimeError):
+    """What a job is to publish is not all there yet; says which of its shards are to be run."""
+
+
 class StorageError(MillstreamError, OSError):
     """Reading or writing failed for a reason outside the data: a full disk, a wrong bucket."""
 

@@ -23,7 +23,9 @@ from millstream.store import LocalStore
 from millstream.writing.folder import unfinished
 from millstream.writing.knobs import WITHOUT_EFFECT
 
-COMMANDS = ["info", "ls", "get", "verify", "repair", "prune", "optimize", "merge", "images"]
+COMMANDS = [
+    "info", "ls", "get", "verify", "repair", "prune", "optimize", "commit", "merge", "images",
+]  # fmt: skip
 
 
 # The command line itself -----------------------------------------------------------------------

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -18,13 +17,14 @@ import millstream as ms
 from millstream import errors
 from millstream.execution.inline import Inline
 from millstream.execution.protocol import Outcome
-from millstream.writing import knobs
 
 INPUTS = 12
 
 
 class OutOfOrder:
     """An executor with so many tasks under way, which end in a random order."""
+
+    workers, apart = 1, False
 
     def __init__(self, width: int, seed: int) -> None:
         self._width, self._chance = width, random.Random(seed)
@@ -58,10 +58,9 @@ def write(folder: Path, executor: Any, bad: dict[int, str]) -> Any:
                 return {"text": i}
         return {"text": str(i) * 200}
 
-    with patch.object(knobs, "Inline", lambda: executor):
-        return ms.optimize(
-            fn, range(INPUTS), folder, num_workers=0, chunk_bytes="1500B", verbose=False
-        )
+    return ms.optimize(
+        fn, range(INPUTS), folder, executor=executor, chunk_bytes="1500B", verbose=False
+    )
 
 
 orders = st.builds(OutOfOrder, st.integers(1, 8), st.integers(0, 1 << 30))

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from millstream import __version__
-from millstream.cli import cache, check, images, info, ls, mend, merge, plan, sample, write
+from millstream.cli import cache, check, commit, images, info, ls, mend, merge, plan, sample, write
 from millstream.cli.arguments import command_line
 from millstream.cli.show import reason
 from millstream.errors import MillstreamError, UsageError
@@ -66,6 +66,6 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"millstream {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for group in (info, ls, sample, plan, check, mend, write, merge, images, cache):
+    for group in (info, ls, sample, plan, check, mend, write, commit, merge, images, cache):
         group.add_commands(commands)
     return top

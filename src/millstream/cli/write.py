@@ -68,6 +68,7 @@ example: with this in prepare.py,
   millstream optimize prepare:read_photo @list.txt data/photos --chunk-bytes 128MB
   millstream optimize prepare:read_photo photos s3://bucket/photos
   millstream optimize prepare:read_photo new-photos data/photos --mode append
+  millstream optimize prepare:read_photo photos s3://bucket/photos --shard $SLURM_ARRAY_TASK_ID/16
 
 exit codes: 0 done; 1 it failed, and says why; 2 the command makes no sense.
 """
@@ -102,6 +103,11 @@ def add_commands(commands: Commands) -> None:
         type=at_least_one,
         metavar="N",
         help="so many machines of the Ray cluster that this one belongs to; --workers is of each",
+    )
+    write.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="do shard I, from 0, of N, on as many machines; `millstream commit OUTPUT` publishes",
     )
     _add_samples(write)
     add_encryption(write)
@@ -186,6 +192,7 @@ def _optimize(args: argparse.Namespace) -> int:
         encryption=encryption_asked(args),
         num_workers=args.num_workers,
         num_nodes=args.num_nodes,
+        shard=args.shard,
         batched=args.batched,
         on_error=args.on_error,
         allow_pickle=args.allow_pickle,

@@ -1,6 +1,7 @@
 """Jobs in a bucket: they work in a folder of the local disk, and note in the bucket what is done.
 
     owner                    in .job/: which run is at it, see claim.py
+    owners/3-16              which run is at shard 3 of 16
 
 The folder is lost with its machine; then the segments in it are made again. On the same machine
 the next run goes on with them.
@@ -66,18 +67,25 @@ class BucketChunks:
 
 
 class BucketJob:
-    """A job of a prefix. name: of the folder below it for the job."""
+    """A job of a prefix. name: of the folder below it for the job. shard: if it is run in these."""
 
     waiting_bytes = WAITING_BYTES
 
-    def __init__(self, store: Store, name: str = JOB, *, take_over: bool = False) -> None:
-        self.store, self.name = store, name
-        self._owner, self._job_json = f"{name}/owner", f"{name}/job.json"
+    def __init__(
+        self, store: Store, name: str = JOB, *, take_over: bool = False, shard: str | None = None
+    ) -> None:
+        self.store, self.name, self._shard = store, name, shard
+        self._whole, self._shards = f"{name}/owner", f"{name}/owners/"
+        self._owner = self._whole if shard is None else f"{self._shards}{shard}"
+        self._job_json = f"{name}/job.json"
         self._inputs, self._records = f"{name}/inputs", f"{name}/chunks/"
         self._segments = f"{name}/{SEGMENTS}/"
         # A place of its own for each job that may run beside others.
         self._scratch_of = str(store) if name == JOB else f"{store}/{name}"
-        self._take_over = take_over
+        if shard is not None:
+            self._scratch_of += f"/{shard}"
+        # A shard that is run twice is work done twice, and nothing else.
+        self._take_over = take_over or shard is not None
         self._claim: str | None = None
         self.scratch: Scratch
 
@@ -101,9 +109,20 @@ class BucketJob:
         try:
             with storage_errors(root):
                 self._claim = claim(self.store, self._owner, scratch, take_over=self._take_over)
+            self._refuse_others()
         except BaseException as error:
-            self._end_scratch(error)
+            self.leave(error)
             raise
+
+    def _refuse_others(self) -> None:
+        """Shards are not run beside a run of the whole job."""
+        if self._shard is None:
+            found = [] if self._take_over else self._claims(self._keys())
+            keys = [key for key in found if key != self._whole]
+        else:
+            keys = [key for key in self._claims(self._keys()) if key == self._whole]
+        if keys:
+            raise busy(self.store, keys[0])
 
     def leave(self, error: BaseException | None) -> None:
         """Gives the job back, for a run from anywhere."""
@@ -122,7 +141,7 @@ class BucketJob:
         passing = isinstance(error, StorageError | KeyboardInterrupt)
         refused = isinstance(error, OutputBusy | OutputNotEmpty)
         left = refused and any(self.scratch.segments.glob("*"))
-        if error is not None and not passing and not left:
+        if self._shard is not None or (error is not None and not passing and not left):
             with suppress(OSError):
                 self.scratch.remove("job")
         self.scratch.close()
@@ -146,7 +165,7 @@ class BucketJob:
         """The same of the job in another folder, if nobody claims it."""
         other = BucketJob(self.store, name)
         keys = other._keys()
-        if other._owner in keys or other._job_json not in keys:
+        if other._claims(keys) or other._job_json not in keys:
             return None
         try:
             return self.store.get(other._job_json), other._inputs_digests()
@@ -154,7 +173,14 @@ class BucketJob:
             return None
 
     def begin(self, job: bytes, inputs: bytes) -> None:
-        """job.json decides between two that begin at once; what it stands on is cleared before."""
+        """job.json decides between two that begin at once; what it stands on is cleared before.
+
+        Shards begin together, and what lies in a folder of this name is theirs.
+        """
+        if self._shard is not None:
+            self.store.put(self._inputs, inputs)
+            self.store.put_if_absent(self._job_json, job)
+            return
         self._delete(key for key in self._keys() if key != self._owner)
         if not self.store.put_if_absent(self._job_json, job):
             raise busy(self.store, self._owner)
@@ -239,9 +265,13 @@ class BucketJob:
     def left(self) -> Iterator[Iterable[tuple[int, bytes]] | None]:
         """The records. A job that begins meanwhile is not kept away; all that it makes is new."""
         keys = self._keys()
-        if self._owner in keys:
-            raise busy(self.store, self._owner)
+        if claims := self._claims(keys):
+            raise busy(self.store, claims[0])
         yield self.records() if keys else None
+
+    def _claims(self, keys: Iterable[str]) -> list[str]:
+        """Those of keys that say that a run is at the job."""
+        return [key for key in keys if key == self._whole or key.startswith(self._shards)]
 
     def _keys(self) -> list[str]:
         return [info.key for info in self.store.list(f"{self.name}/")]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-from millstream.errors import SampleError, UsageError
+from millstream.errors import JobUnfinished, SampleError, UsageError
 from millstream.execution.protocol import Executor
 from millstream.format import Schema
 from millstream.store import Store
@@ -16,32 +19,41 @@ from millstream.writing.dictionary import DictionaryTurn, known_dictionary
 from millstream.writing.fetch import InputFetcher
 from millstream.writing.filtering import Filtering
 from millstream.writing.finish import VersionJob, finished
-from millstream.writing.folder import JobFolder
+from millstream.writing.folder import BORDERS, SHARDS, JobFolder
 from millstream.writing.gather import Room
 from millstream.writing.identity import JobKey
 from millstream.writing.job import JobRun
 from millstream.writing.knobs import Prepared
-from millstream.writing.placed import ChunkRecord
+from millstream.writing.placed import ChunkRecord, Placed
 from millstream.writing.progress import ProgressBar
 from millstream.writing.report import Report
+from millstream.writing.sealing import JobSealing
 from millstream.writing.segment import Skipped
 from millstream.writing.settling import THREADS
+from millstream.writing.shards import EncodeRun, Share
+from millstream.writing.tasks import Task
 from millstream.writing.work import Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetJob:
-    """The arguments of optimize(), checked."""
+    """The arguments of optimize(), checked.
+
+    share: if only this is to be done. may_encode: or else shards have to have done all of that.
+    """
 
     prepared: Prepared
     store: Store
     fetcher: InputFetcher
     take_over: bool
     key: JobKey
+    tasks: Sequence[Task]
     limits: Limits
     filtering: Filtering
     executor: Executor
     verbose: bool | None
+    share: Share | None = None
+    may_encode: bool = True
 
     def finished(self) -> Report | None:
         """The report of an earlier run that finished it, with the same key."""
@@ -51,17 +63,17 @@ class DatasetJob:
         return report
 
     def run(self) -> Report:
-        """Does what is missing, publishes, and tidies up."""
+        """Does what is missing, publishes, and tidies up; of a share no more than that."""
         job = VersionJob.begin(self.store, self.key, self.executor.workers)
         # Before any work: the first samples may take hours.
         if old := job.appends_to:
             if error := mixed(self.store, old, has_tokens=self._has_tokens):
                 raise error
             self.filtering.check_version(self.store, old)
-        apart = self.executor.apart
-        notes = self.filtering.notes
-        with job.open(take_over=self.take_over, notes=notes, apart=apart) as folder:
-            schema, chunks, skipped = self._work(folder, job.appends_to)
+        with self._open(job) as folder:
+            if self.share is not None:
+                return self._shard(folder, self.share, job)
+            schema, chunks, skipped = self._chunks(folder, job.appends_to)
             if schema is None:
                 folder.remove()
                 count = len(self.prepared.inputs)
@@ -72,12 +84,94 @@ class DatasetJob:
             made = build_manifest(schema, chunks, shaping(self.key.settings))
             return job.finish(folder, made, skipped)
 
-    def _work(
+    def _open(self, job: VersionJob) -> JobFolder:
+        folder = job.open(
+            take_over=self.take_over,
+            notes=self._notes,
+            apart=self.executor.apart,
+            shard=None if self.share is None else f"{self.share.index}-{self.share.count}",
+        )
+        noted = folder.notes.get(SHARDS)
+        if self.share is not None and noted != self.share.count:
+            folder.__exit__(None, None, None)
+            raise UsageError(
+                f"shard is {str(self.share)!r}, and the unfinished job in {self.store} is run in "
+                f"{noted} shards"
+            )
+        return folder
+
+    def _notes(self) -> dict[str, Any]:
+        """What a job that begins writes down."""
+        notes = self.filtering.notes()
+        if self.share is not None:
+            borders = [task.start for task in self.tasks] if self.prepared.weights else None
+            notes |= {SHARDS: self.share.count, BORDERS: borders}
+        return notes
+
+    def _shard(self, folder: JobFolder, share: Share, job: VersionJob) -> Report:
+        """Encodes a share of the tasks, then builds that of the chunks which are known by now."""
+        sealing = self.filtering.sealing(folder.notes)
+        if sealing is not None and not sealing.is_kept:
+            raise UsageError(
+                "with the public key alone shards cannot read what the others have made: encrypt "
+                "with a password, or with the private key"
+            )
+        tasks = [task for task in self.tasks if share.has(task.number)]
+        with ProgressBar(sum(task.stop - task.start for task in tasks), show=self.verbose) as bar:
+            run = EncodeRun(
+                folder.segments,
+                self.prepared.inputs,
+                tasks,
+                cipher=None if sealing is None else sealing.segments,
+                progress=bar,
+            )
+            encoded = run.run(self.executor, self._work(folder, sealing))
+        _, chunks, _ = self._chunks(folder, job.appends_to)
+        return Report(
+            place=str(self.store),
+            samples=encoded.samples,
+            bytes=encoded.nbytes,
+            chunks=len(chunks),
+            seconds=time.monotonic() - job.began,
+            skipped=encoded.skipped,
+            already_done=not encoded.ran,
+            version=0,
+            shard=str(share),
+        )
+
+    def _chunks(
         self, folder: JobFolder, old: Version | None
     ) -> tuple[Schema | None, list[ChunkRecord], tuple[Skipped, ...]]:
         """Does what is missing: the schema (None without rows), the chunks, what was skipped."""
         packing, sealing = self.filtering.packing, self.filtering.sealing(folder.notes)
-        work = Work(
+        recorded = folder.placed()
+        if not self.may_encode:
+            self._check_there(folder, recorded)
+        # In a chunk that is encrypted it cannot be seen, and there it need not be the same.
+        known = known_dictionary(self.store, packing, recorded if sealing is None else {})
+        show = False if self.share is not None else self.verbose
+        with ProgressBar(len(self.prepared.inputs), show=show) as bar:
+            run = JobRun(
+                folder,
+                self.prepared.inputs,
+                self.tasks,
+                self.limits,
+                digest=self.key.digest(),
+                recorded=recorded,
+                progress=bar,
+                unlike=partial(self._unlike, old),
+                threads=THREADS if self.executor.workers != 0 else 0,
+                cipher=None if sealing is None else sealing.segments,
+                dictionary=DictionaryTurn(packing, known),
+                share=self.share,
+                may_encode=self.may_encode,
+            )
+            schema, chunks = run.run(self.executor, self._work(folder, sealing))
+        return schema, chunks, run.skipped()
+
+    def _work(self, folder: JobFolder, sealing: JobSealing | None) -> Work:
+        packing = self.filtering.packing
+        return Work(
             fn=self.prepared.fn,
             chunks=folder.chunks,
             segments=folder.segments,
@@ -92,26 +186,24 @@ class DatasetJob:
             packing=packing if sealing is None else sealing.packing(packing),
             sealing=sealing,
         )
-        recorded = folder.placed()
-        # In a chunk that is encrypted it cannot be seen, and there it need not be the same.
-        known = known_dictionary(self.store, packing, recorded if sealing is None else {})
-        digest = self.key.digest()
-        with ProgressBar(len(self.prepared.inputs), show=self.verbose) as bar:
-            run = JobRun(
-                folder,
-                self.prepared.inputs,
-                self.limits,
-                weights=self.prepared.weights,
-                digest=digest,
-                recorded=recorded,
-                progress=bar,
-                unlike=partial(self._unlike, old),
-                threads=THREADS if self.executor.workers != 0 else 0,
-                cipher=None if sealing is None else sealing.segments,
-                dictionary=DictionaryTurn(packing, known),
+
+    def _check_there(self, folder: JobFolder, recorded: Mapping[int, Placed]) -> None:
+        """Raises JobUnfinished unless shards have encoded all that is not in chunks."""
+        placed, at = 0, 0
+        while placed in recorded:
+            placed, at = placed + 1, recorded[placed].stop[0]
+        there = folder.segments.there()
+        absent = [task for task in self.tasks[at:] if task.number not in there]
+        if absent:
+            count = folder.notes[SHARDS]
+            shards = sorted({task.number % count for task in absent})
+            named = ", ".join(f"{shard}/{count}" for shard in shards[:8])
+            more = f" and {len(shards) - 8} more" if len(shards) > 8 else ""
+            inputs = sum(task.stop - task.start for task in absent)
+            raise JobUnfinished(
+                f"{self.store}: {inputs:,} inputs are not done: run shard {named}{more}, and then "
+                "commit again"
             )
-            schema, chunks = run.run(self.executor, work)
-        return schema, chunks, run.skipped()
 
     @property
     def _has_tokens(self) -> bool:

@@ -12,7 +12,7 @@ from millstream.store import Store
 from millstream.versions import Version, newest_version
 from millstream.writing.commit import Published, publish, publish_next
 from millstream.writing.folder import JobFolder, job_place, remove_leftovers
-from millstream.writing.holdings import job_folder
+from millstream.writing.holdings import job_folder, own_folder
 from millstream.writing.identity import JobKey
 from millstream.writing.record import finished_report, record_key, run_record
 from millstream.writing.report import Report
@@ -49,9 +49,16 @@ class VersionJob:
         take_over: bool,
         notes: Callable[[], dict[str, Any]] = dict,
         apart: bool = False,
+        shard: str | None = None,
     ) -> JobFolder:
-        """The folder of the job, as a context manager. notes, apart: as of JobFolder."""
-        place = job_place(self.store, job_folder(self.key), take_over=take_over)
+        """The folder of the job, as a context manager. notes, apart: as of JobFolder.
+
+        shard: its name, if it is run in shards. What these have begun goes on there without them.
+        """
+        name, own = job_folder(self.key), own_folder(self.key)
+        if shard is not None or own in job_place(self.store).names():
+            name = own
+        place = job_place(self.store, name, take_over=take_over, shard=shard)
         return JobFolder(place, self.key, notes=notes, apart=apart)
 
     def finish(self, folder: JobFolder, made: Manifest, skipped: Sequence[Skipped] = ()) -> Report:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Protocol
 
-from millstream.errors import CorruptData, OutputNotEmpty
+from millstream.errors import CorruptData, OutputBusy, OutputNotEmpty, StorageError
 from millstream.store import ListingStore, LocalStore, Store
 from millstream.store.local import storage_errors
 from millstream.writing.bucket_job import BucketJob
@@ -25,11 +25,12 @@ from millstream.writing.holdings import (
     JOB,
     is_job,
     job_folder,
+    own_folder,
     refuse_differing,
     refuse_foreign,
     refuse_unrelated,
 )
-from millstream.writing.identity import JobKey
+from millstream.writing.identity import JobKey, Noted
 from millstream.writing.local_job import LocalJob
 from millstream.writing.made import MadeFiles
 from millstream.writing.placed import ChunkPlace, Placed, read_placed, sizes_there
@@ -106,15 +107,25 @@ class JobPlace(Protocol):
         """The records of an unfinished job, None if there is none, while no run can enter."""
 
 
-def job_place(store: Store, name: str = JOB, *, take_over: bool = False) -> JobPlace:
-    """The place of a job in an output. name: of its folder there. take_over: see `optimize`."""
+def job_place(
+    store: Store, name: str = JOB, *, take_over: bool = False, shard: str | None = None
+) -> JobPlace:
+    """The place of a job in an output. name: of its folder there. take_over: see `optimize`.
+
+    shard: of one that is run in shards; its name is part of a key.
+    """
     if isinstance(store, LocalStore):
-        return LocalJob(store, name)
-    return BucketJob(store, name, take_over=take_over)
+        return LocalJob(store, name, shared=shard is not None)
+    return BucketJob(store, name, take_over=take_over, shard=shard)
 
 
 # Raises OutputNotEmpty for what a place holds that is in the way of a job, by its names.
 Refuse = Callable[[ListingStore, JobKey, set[str]], None]
+
+
+# What a job that is run in shards notes: how many there are, and where its tasks begin if that does
+# not follow from the number of inputs.
+SHARDS, BORDERS = "shards", "borders"
 
 
 class JobFolder:
@@ -122,7 +133,7 @@ class JobFolder:
 
     refuse: by default what is right for a job that makes a dataset, or a further version of one.
     notes: what a job that begins writes down, as JSON values; `self.notes` is what this one has.
-    apart: whether its workers are on several machines.
+    apart: whether its workers are on several machines; what shards make is always for all to see.
 
     Raises OutputNotEmpty if the output holds something else, OutputBusy if another process runs a
     job there.
@@ -143,39 +154,47 @@ class JobFolder:
         place.enter()
         try:
             with storage_errors(place.scratch.root):
+                if place.found() is None:
+                    self._begin(key, notes)
+                # Of shards that begin together another one may have made it.
                 if (found := place.found()) is None:
-                    self.notes = self._begin(key, notes)
-                else:
-                    self.notes = json.loads(found[0]).get("notes", {})
-                    _compare(place.store, key, *found)
+                    raise StorageError(f"{place.store}/{place.name} was removed; run it again")
+                self.notes: dict[str, Any] = json.loads(found[0]).get("notes", {})
+                _compare(place.store, key, *found)
                 place.scratch.prepare()
         except BaseException as error:
             place.leave(error)
             raise
+        apart = apart or SHARDS in self.notes
         self.store, self.scratch = place.store, place.scratch
         self.chunks, self.segments = place.chunks(apart=apart), place.segments(apart=apart)
         self.made = place.made(apart=apart)
         self.temporary, self.waiting_bytes = place.temporary(apart=apart), place.waiting_bytes
 
-    def _begin(self, key: JobKey, notes: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def _begin(self, key: JobKey, notes: Callable[[], dict[str, Any]]) -> None:
         names = self._place.names() - {self._place.name}
         try:
             self._refuse(self._place.store, key, names)
-            self._refuse_stopped(key, sorted(filter(is_job, names - {JOB})))
-        except OutputNotEmpty:
+            self._refuse_jobs(key, sorted(filter(is_job, names - {JOB})))
+        except (OutputNotEmpty, OutputBusy):
             self._place.remove()
             raise
-        job = {"job": key.summary(), "function": key.function.details()}
-        if made := notes():
-            job["notes"] = made
-        self._place.begin(json.dumps(job).encode(), key.inputs.to_bytes())
-        return made
+        inputs = b"" if isinstance(key.inputs, Noted) else key.inputs.to_bytes()
+        self._place.begin(key.to_json(notes()), inputs)
 
-    def _refuse_stopped(self, key: JobKey, names: list[str]) -> None:
-        """A job that nobody is at any more is not left to be forgotten."""
+    def _refuse_jobs(self, key: JobKey, names: list[str]) -> None:
+        """A job that nobody is at any more is not left to be forgotten.
+
+        Further versions may be made side by side; of a first one there is one job at a time.
+        """
         for name in names:
             if (found := self._place.stopped(name)) is not None:
                 _compare(self._place.store, key, *found, folder=name)
+            elif key.mode is None:
+                raise OutputBusy(
+                    f"{self._place.store}: another job is writing a dataset here, in {name}; wait "
+                    "for it, or choose another output"
+                )
 
     def __enter__(self) -> JobFolder:
         return self
@@ -221,7 +240,8 @@ def _compare(store: Store, key: JobKey, job: bytes, inputs: bytes, folder: str =
 
 def remove_leftovers(store: Store, key: JobKey) -> None:
     """Removes what a finished job left behind, unless a process is still at it."""
-    job_place(store, job_folder(key)).remove_left()
+    for name in {job_folder(key), own_folder(key)}:
+        job_place(store, name).remove_left()
 
 
 @contextmanager

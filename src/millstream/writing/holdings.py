@@ -19,7 +19,12 @@ OURS = {JOB, "chunks", "versions", "latest", "runs"}
 
 def job_folder(key: JobKey) -> str:
     """The name of a job's folder in its output."""
-    return JOB if key.mode is None else f"{JOB}-{key.digest().hex()[:16]}"
+    return JOB if key.mode is None else own_folder(key)
+
+
+def own_folder(key: JobKey) -> str:
+    """The same of one that may run beside others, or in shards: nobody else's has this name."""
+    return f"{JOB}-{key.digest().hex()[:16]}"
 
 
 def is_job(name: str) -> bool:
@@ -41,7 +46,10 @@ def refuse_foreign(store: ListingStore, key: JobKey, names: set[str]) -> None:
 
     names: of the files and folders in it. Without a job, our own files are foreign too.
     """
-    refuse_others(store, key, names - OURS if JOB in names else names)
+    own, jobs = {JOB, own_folder(key)}, set(filter(is_job, names))
+    if not names.isdisjoint(own) or (jobs and not is_finished(store)):
+        names = names - OURS - jobs
+    refuse_others(store, key, names)
 
 
 def refuse_unrelated(store: ListingStore, key: JobKey, names: set[str]) -> None:

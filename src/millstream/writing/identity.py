@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,12 +23,27 @@ def check_mode(mode: object) -> None:
         raise UsageError(f'mode is {mode!r}, expected "append", "overwrite" or None')
 
 
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What a job has noted of its inputs, or of its function."""
+
+    noted: dict[str, Any]
+
+    def summary(self) -> dict[str, Any]:
+        """As it was noted."""
+        return self.noted
+
+    def differences(self, then: dict[str, Any], details: Any) -> list[str]:
+        """Few words."""
+        return [] if then == self.noted else ["its inputs or its function"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobKey:
     """settings: what else shapes the bytes, as JSON values."""
 
-    inputs: InputsKey
-    function: FunctionKey
+    inputs: InputsKey | Noted
+    function: FunctionKey | Noted
     settings: dict[str, Any]
 
     @property
@@ -36,6 +51,22 @@ class JobKey:
         """What the job does to the dataset that is there; None for the first version."""
         found: Mode | None = self.settings.get("mode")
         return found
+
+    @staticmethod
+    def noted(summary: Mapping[str, Any]) -> JobKey:
+        """The key of a job that is there, from its summary."""
+        return JobKey(
+            inputs=Noted(summary["inputs"]),
+            function=Noted(summary["function"]),
+            settings=summary["settings"],
+        )
+
+    def to_json(self, notes: Mapping[str, Any]) -> bytes:
+        """What a job that begins writes down: its summary, what tells later how another differs,
+        and `notes`."""
+        details = {} if isinstance(self.function, Noted) else self.function.details()
+        job = {"job": self.summary(), "function": details, **({"notes": notes} if notes else {})}
+        return json.dumps(job).encode()
 
     def summary(self) -> dict[str, Any]:
         """What tells it from another job, as JSON values."""

@@ -6,15 +6,14 @@ the next one reads the folder and does what is missing.
 
 from __future__ import annotations
 
-from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from millstream.encryption import Cipher
-from millstream.errors import MillstreamError, SampleError, WorkerDied
-from millstream.execution.protocol import Executor, Outcome
+from millstream.errors import SampleError, StorageError
+from millstream.execution.protocol import Executor
 from millstream.format import PLAIN, Identity, Schema, schema_error
 from millstream.writing.cuts import Cutter, Limits, Piece
 from millstream.writing.dictionary import NO_DICTIONARY, DictionaryTurn
@@ -22,24 +21,16 @@ from millstream.writing.folder import JobFolder
 from millstream.writing.placed import ChunkRecord, Placed
 from millstream.writing.segment import Segment, Skipped
 from millstream.writing.settling import Settling, settling
-from millstream.writing.tasks import Task, tasks
+from millstream.writing.shards import Share
+from millstream.writing.tasks import Task
+from millstream.writing.units import Progress, UnitRun
 from millstream.writing.urls import short
 from millstream.writing.work import AssembleTask, EncodeTask, TrainTask, Work
 from millstream.writing.work import Piece as PlacedPiece
 
-# A task whose worker dies is given to another worker; a task that kills three is at fault.
-MAX_DEATHS = 3
-
 Place = tuple[int, int]
 # What is wrong with the samples of a job, judged by the first; None if nothing is.
 Unlike = Callable[[Schema], SampleError | None]
-
-
-class Progress(Protocol):
-    """Told how far the job is."""
-
-    def advance(self, inputs: int, samples: int, nbytes: int) -> None:
-        """So many more inputs are done, and gave so many samples and bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,51 +63,43 @@ class _Train:
 Unit = Task | _Cut | _Train
 
 
-@dataclass(frozen=True, slots=True)
-class _Failed:
-    """The lowest task that failed so far."""
-
-    task: int
-    error: MillstreamError
-
-
-class JobRun:
+class JobRun(UnitRun[Unit]):
     """One run of a job, from whatever its folder holds to all chunks in their places.
 
-    recorded: the chunks that are in their places. threads: that wait for the disk; 0: the caller's
-    does. cipher: of segments, if they are encrypted.
+    tasks: of the inputs. recorded: the chunks that are in their places. threads: that wait for the
+    disk; 0: the caller's does. cipher: of segments, if they are encrypted. share: of a shard, which
+    builds no other chunks, and none but those that are known from the segments that are there.
+    may_encode: or else all of these have to be there.
     """
 
     def __init__(
         self,
         folder: JobFolder,
         inputs: Sequence[Any],
+        tasks: Sequence[Task],
         limits: Limits,
         *,
         digest: bytes,
         recorded: Mapping[int, Placed],
         progress: Progress,
         unlike: Unlike = lambda schema: None,
-        weights: Sequence[float] | None = None,
+        share: Share | None = None,
+        may_encode: bool = True,
         threads: int = 0,
         dictionary: DictionaryTurn | None = None,
         cipher: Cipher | None = None,
     ) -> None:
+        super().__init__()
         self._places, self._inputs, self._digest = folder.segments, inputs, digest
         self._cipher = cipher
         self._progress, self._waiting_bytes = progress, folder.waiting_bytes
         self._unlike, self._threads = unlike, threads
-        self._tasks = list(tasks(len(inputs), weights))
+        self._tasks, self._share, self._may_encode = tasks, share, may_encode
         self._cutter: Cutter[_Ref] = Cutter(limits)
         self._segments: dict[int, Segment] = {}  # finished, waiting for those before them
         self._waiting = 0  # the bytes of these
         self._skipped: dict[int, tuple[Skipped, ...]] = {}  # by task
         self._schema: Schema | None = None  # of the first task that gave rows
-        self._queue: deque[Unit] = deque()  # goes before what is still to be encoded
-        self._running: dict[int, Unit] = {}
-        self._deaths: Counter[Unit] = Counter()
-        self._failed: _Failed | None = None
-        self._units = 0
         self._dictionary = dictionary or DictionaryTurn(PLAIN, NO_DICTIONARY)
         self._recorded = recorded
         self._placed: dict[int, Placed] = {}
@@ -136,31 +119,22 @@ class JobRun:
         rows = sum(placed.chunk.rows for placed in self._placed.values())
         size = sum(placed.chunk.size for placed in self._placed.values())
         self._progress.advance(done[-1].stop if done else 0, rows, size)
-        self._places.drop(self._done_with())
+        if self._share is None:
+            self._places.drop(self._done_with())
 
     def run(self, executor: Executor, work: Work) -> tuple[Schema | None, list[ChunkRecord]]:
-        """Does what is missing; returns the schema (None without rows) and the chunks in order.
-
-        A task that fails ends the run once the tasks before it have ended, which were handed out
-        earlier: so the error is that of the first bad input, for any number of workers.
-        """
+        """Does what is missing; returns the schema (None without rows) and the chunks in order."""
         with (
             settling(work.chunks, threads=self._threads) as self._settling,
             executor.open(work) as session,
         ):
-            while True:
-                while session.free and (unit := self._unit()) is not None:
-                    self._units += 1
-                    self._running[self._units] = unit
-                    session.submit(self._units, self._message(unit))
-                if self._failed and not _before(self._failed.task, self._running.values()):
-                    raise self._failed.error
-                if not self._running:
-                    break
-                self._take(session.wait())
-                self._place_settled()
+            self._run_units(session)
             self._place_settled(wait=True)
-        return self._schema, [self._placed[sequence].chunk for sequence in range(self._cuts)]
+        chunks = [self._placed[n].chunk for n in range(self._cuts) if n in self._placed]
+        return self._schema, chunks
+
+    def _tick(self) -> None:
+        self._place_settled()
 
     def skipped(self) -> tuple[Skipped, ...]:
         """The inputs that were skipped, by this run and by those before it, in their order."""
@@ -173,18 +147,19 @@ class JobRun:
         tasks = self._tasks[self._next :]
         left = self._places.left((task.number for task in tasks), self._cipher)
         for task, segment in zip(tasks, left, strict=True):
-            if segment is None:
+            if segment is not None:
+                self._finish(task, segment)
+            elif self._share is not None:
+                return
+            elif self._may_encode:
                 yield task
             else:
-                self._finish(task, segment)
+                raise StorageError(
+                    f"what was made of inputs {task.start} to {task.stop - 1} is damaged, or "
+                    "encrypted with another key; run the shards again, or the same call without any"
+                )
 
-    def _unit(self) -> Unit | None:
-        """What to do next. After a failure only tasks before it whose workers died are left."""
-        if self._failed:
-            again = _before(self._failed.task, self._queue)
-            if again:
-                self._queue.remove(again[0])
-            return again[0] if again else None
+    def _next_unit(self) -> Unit | None:
         # Tasks are handed out in order, so the one that is waited for is running, or is next.
         may_wait = self._waiting <= self._waiting_bytes
         # Looking for a task takes over segments, which may complete chunks.
@@ -215,29 +190,6 @@ class JobRun:
             skipped=unit.skipped,
             dictionary=self._dictionary.content,
         )
-
-    def _take(self, outcome: Outcome[Placed | bytes | None]) -> None:
-        unit = self._running.pop(outcome.tag)
-        try:
-            made = outcome.result()
-        except WorkerDied as error:
-            self._deaths[unit] += 1
-            if self._deaths[unit] < MAX_DEATHS:
-                self._queue.appendleft(unit)
-            else:
-                self._fail(
-                    unit, WorkerDied(f"{_describe(unit)}: {MAX_DEATHS} workers died: {error}")
-                )
-        except MillstreamError as error:
-            self._fail(unit, error)
-        else:
-            self._done(unit, made)
-
-    def _fail(self, unit: Unit, error: MillstreamError) -> None:
-        if not isinstance(unit, Task):
-            raise error
-        if self._failed is None or unit.number < self._failed.task:
-            self._failed = _Failed(unit.number, error)
 
     def _done(self, unit: Unit, made: Placed | bytes | None) -> None:
         if isinstance(unit, _Cut) and isinstance(made, Placed):
@@ -295,10 +247,15 @@ class JobRun:
         recorded = self._recorded.get(cut.sequence)
         if recorded and (recorded.start, recorded.stop) == (cut.start, cut.stop):
             self._place(cut.sequence, recorded)
-        else:
+        elif self._share is None or self._share.has(cut.sequence):
             if self._dictionary.begins(self._schema):
                 self._queue.append(_Train(cut.pieces))
             self._queue.append(cut)
+
+    def _describe(self, unit: Unit) -> str:
+        if isinstance(unit, _Train):
+            return "the dictionary of the compression"
+        return f"chunk {unit.sequence}" if isinstance(unit, _Cut) else super()._describe(unit)
 
     def _place_settled(self, *, wait: bool = False) -> None:
         for sequence, placed in self._settling.finished(wait=wait):
@@ -306,7 +263,7 @@ class JobRun:
 
     def _place(self, sequence: int, placed: Placed) -> None:
         self._placed[sequence] = placed
-        if tasks := self._done_with():
+        if self._share is None and (tasks := self._done_with()):
             self._settling.later(partial(self._places.drop, tasks))
 
     def _done_with(self) -> range:
@@ -319,15 +276,3 @@ class JobRun:
 
 def _placed(pieces: Iterable[Piece[_Ref]]) -> tuple[PlacedPiece, ...]:
     return tuple((piece.ref.task, piece.ref.part, piece.start, piece.stop) for piece in pieces)
-
-
-def _before(task: int, units: Iterable[Unit]) -> list[Task]:
-    return [unit for unit in units if isinstance(unit, Task) and unit.number < task]
-
-
-def _describe(unit: Unit) -> str:
-    if isinstance(unit, Task):
-        return f"inputs {unit.start} to {unit.stop - 1}"
-    if isinstance(unit, _Train):
-        return "the dictionary of the compression"
-    return f"chunk {unit.sequence}"

@@ -58,13 +58,16 @@ class LocalChunks:
 
 
 class LocalJob:
-    """A job of a folder. flock keeps runs of it apart. name: of the folder in it for the job."""
+    """A job of a folder. flock keeps runs of it apart. name: of the folder in it for the job.
+
+    shared: whether it is run in shards, which may be at it side by side.
+    """
 
     # All of the dataset will lie on this disk: it has room for segments that wait.
     waiting_bytes = sys.maxsize
 
-    def __init__(self, store: LocalStore, name: str = JOB) -> None:
-        self.store, self.name = store, name
+    def __init__(self, store: LocalStore, name: str = JOB, *, shared: bool = False) -> None:
+        self.store, self.name, self._shared = store, name, shared
         self._root = store.root / name
         self.scratch: Scratch
 
@@ -83,7 +86,7 @@ class LocalJob:
         self.store = replace(self.store, temporary=self.scratch.temporary)
 
     def _lock(self) -> Scratch:
-        scratch = lock_folder(self._root)
+        scratch = lock_folder(self._root, shared=self._shared)
         if scratch is None:
             raise OutputBusy(
                 f"{self.store}: another process is writing a dataset here; wait for it, or choose "
@@ -102,11 +105,12 @@ class LocalJob:
         return (self._root / "job.json").read_bytes(), (self._root / "inputs").read_bytes()
 
     def begin(self, job: bytes, inputs: bytes) -> None:
-        """job.json comes last: it is what makes the rest count."""
-        self.scratch.empty("job.json")
+        """job.json comes last: it is what makes the rest count. Of several shards one makes it."""
+        if not self._shared:
+            self.scratch.empty("job.json")
         self.scratch.prepare()
         self.store.put(f"{self.name}/inputs", inputs)
-        self.store.put(f"{self.name}/job.json", job)
+        self.store.put_if_absent(f"{self.name}/job.json", job)
         self.store.sync_names(self.name)
 
     def stopped(self, name: str) -> tuple[bytes, bytes] | None:

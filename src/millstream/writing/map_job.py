@@ -16,12 +16,12 @@ from typing import Any
 from millstream.errors import MillstreamError, OutputNotEmpty, WorkerDied
 from millstream.execution.protocol import Executor, Outcome
 from millstream.writing.folder import JobFolder
-from millstream.writing.job import MAX_DEATHS, Progress
 from millstream.writing.made import Made
 from millstream.writing.map_work import LandTask, MapWork, Ran, RunTask
 from millstream.writing.placed import read_object
 from millstream.writing.segment import Skipped
 from millstream.writing.tasks import portions
+from millstream.writing.units import MAX_DEATHS, Progress
 from millstream.writing.urls import short
 
 # The inputs of a task are noted together. Few are lost with a machine, few notes are to be read.

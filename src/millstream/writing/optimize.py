@@ -26,6 +26,8 @@ from millstream.writing.knobs import (
 )
 from millstream.writing.limits import UNLIMITED, limits_of
 from millstream.writing.report import Report, told
+from millstream.writing.shards import parse_share
+from millstream.writing.tasks import tasks
 from millstream.writing.urls import options_for
 
 
@@ -56,6 +58,7 @@ def optimize(
     num_nodes: int | None = None,
     machine: Machine | None = None,
     executor: RayExecutor | None = None,
+    shard: str | None = None,
     reorder_files: bool | None = None,
     num_downloaders: int | None = None,
     num_uploaders: int | None = None,
@@ -146,11 +149,13 @@ def optimize(
             1 or None: this machine, without Ray.
         machine: What each of these machines has to have.
         executor: `RayExecutor(address=...)` for a cluster that is not this machine's own.
+        shard: "3/16" does shard 3, from 0, of 16 that share output_dir and know nothing of each
+            other, as under SLURM or torchrun; `commit` then publishes. See docs/clusters.md.
         reorder_files, num_downloaders, num_uploaders, start_method, use_checkpoint, optimize_dns:
             Without effect.
 
     Returns:
-        A report: samples, bytes, chunks, seconds, skipped inputs.
+        A report: samples, bytes, chunks, seconds, skipped inputs. Of a shard: what that has made.
 
     Raises:
         UsageError: An argument makes no sense, or no input gave a sample.
@@ -192,16 +197,19 @@ def optimize(
         **filtering.settings(),
         **prepared.settings(),
     }
+    share = parse_share(shard)
     job = DatasetJob(
         prepared=prepared,
         store=store,
         fetcher=InputFetcher(options_for(storage_options, service_of(output_dir), prepared.inputs)),
         take_over=take_over,
         key=job_key(prepared.fn, prepared.inputs, settings),
+        tasks=list(tasks(len(prepared.inputs), prepared.weights)),
         limits=limits,
         filtering=filtering,
         executor=executor_of(num_workers, num_nodes, machine, executor),
         verbose=verbose,
+        share=share,
     )
     return told(job.finished() or job.run(), verbose)
 

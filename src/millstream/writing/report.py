@@ -14,7 +14,9 @@ class Report:
     """samples, chunks: counts, of what the job wrote. bytes: of these chunks. seconds: of this run.
 
     version: the number of the version that holds them; total: all samples in that. replaced: the
-    version that an overwrite followed, which is kept: its number, samples and bytes.
+    version that an overwrite followed, which is kept: its number, samples and bytes. shard: of a
+    job that is run in shards, whose version is 0 until it is committed; samples and bytes are then
+    what this shard made of its inputs, chunks are those of the job that are built by now.
     """
 
     place: str
@@ -27,8 +29,11 @@ class Report:
     version: int = 1
     total: int = 0
     replaced: tuple[int, int, int] | None = None
+    shard: str | None = None
 
     def __str__(self) -> str:
+        if self.shard is not None:
+            return self._of_shard()
         done = "was already complete" if self.already_done else f"in {self.seconds:.1f} s"
         text = (
             f"{self.place}: {self.samples:,} samples, {size_text(self.bytes)} in {self.chunks:,} "
@@ -45,6 +50,13 @@ class Report:
                 f"who read it: `millstream prune {self.place} --keep 1 --older-than 7d` frees it"
             )
         return text + skipped_text(self.skipped)
+
+    def _of_shard(self) -> str:
+        done = "were there already" if self.already_done else f"in {self.seconds:.1f} s"
+        return (
+            f"{self.place}: shard {self.shard}: {self.samples:,} samples, {size_text(self.bytes)}, "
+            f"{done}; when all shards are done, `millstream commit {self.place}` publishes them"
+        ) + skipped_text(self.skipped)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,10 +29,13 @@ SEGMENTS = "segments"
 
 
 class Scratch:
-    """A folder that this process has locked; `lock_folder` makes one."""
+    """A folder that this process has locked; `lock_folder` makes one.
 
-    def __init__(self, root: Path, lock: int) -> None:
-        self.root, self._lock = root, lock
+    shared: whether others like it may have it too.
+    """
+
+    def __init__(self, root: Path, lock: int, *, shared: bool = False) -> None:
+        self.root, self._lock, self._shared = root, lock, shared
         self.segments = root / SEGMENTS
         # Of this run alone: a worker that outlives a killed run by a moment finds its folder gone.
         self.temporary = root / "temporary" / secrets.token_hex(4)
@@ -40,12 +43,16 @@ class Scratch:
     def prepare(self) -> None:
         """Makes the folders of this run, and removes what a killed one left half-written."""
         self.clear_temporary()
-        self.temporary.mkdir(parents=True)
+        self.temporary.mkdir(parents=True, exist_ok=True)
         self.segments.mkdir(exist_ok=True)
 
     def clear_temporary(self) -> None:
-        """Removes what is left half-written: by this run, or by a killed one."""
-        shutil.rmtree(self.root / "temporary", ignore_errors=True)
+        """Removes what is left half-written: by this run, or by a killed one.
+
+        Others may be writing what else there is if the folder is shared.
+        """
+        folder = self.temporary if self._shared else self.root / "temporary"
+        shutil.rmtree(folder, ignore_errors=True)
 
     def empty(self, first: str) -> None:
         """Removes all but lock and owner; `first` before the rest, which then counts no more."""
@@ -69,8 +76,10 @@ class Scratch:
         os.close(self._lock)
 
 
-def lock_folder(root: Path) -> Scratch | None:
+def lock_folder(root: Path, *, shared: bool = False) -> Scratch | None:
     """Takes the lock of an existing folder; None if another process has it.
+
+    shared: with others who take it so, but with nobody else.
 
     The kernel gives it back when its process dies. Raises UnsupportedError without POSIX locks.
     """
@@ -78,10 +87,10 @@ def lock_folder(root: Path) -> Scratch | None:
         raise UnsupportedError("writing datasets needs POSIX file locks: Linux or macOS")
     lock = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         # Whoever had it may have removed the folder since the file was opened.
         if os.path.samestat(os.fstat(lock), os.stat(root / "lock")):  # noqa: PTH116
-            return Scratch(root, lock)
+            return Scratch(root, lock, shared=shared)
     except (BlockingIOError, FileNotFoundError):
         pass
     except BaseException:

@@ -24,11 +24,15 @@ _PLACE = b"key of segments"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSealing:
-    """What travels to the workers of an encrypted job."""
+    """What travels to the workers of an encrypted job.
+
+    key: of segments. is_kept: whether another run of the job has it too.
+    """
 
     level: Level
     chunks: Sealing
     key: bytes = field(repr=False)
+    is_kept: bool = True
 
     @property
     def segments(self) -> Aes:
@@ -61,7 +65,7 @@ def job_sealing(encryption: Encryption, noted: Mapping[str, Any]) -> JobSealing:
         ) from None
     try:
         cipher = encryption.cipher(noted["key"])
-        key = cipher.open(bytes.fromhex(noted["key"]["sealed"]), _PLACE)
+        key, is_kept = cipher.open(bytes.fromhex(noted["key"]["sealed"]), _PLACE), True
     except CannotDecrypt:
-        key = os.urandom(KEY_BYTES)
-    return JobSealing(level=encryption.level, chunks=sealing, key=key)
+        key, is_kept = os.urandom(KEY_BYTES), False
+    return JobSealing(level=encryption.level, chunks=sealing, key=key, is_kept=is_kept)

@@ -58,6 +58,9 @@ class Segments(Protocol):
     def left(self, tasks: Iterable[int], cipher: Cipher | None) -> Iterator[Segment | None]:
         """What earlier runs left of each of some tasks; None if that cannot be used."""
 
+    def there(self) -> set[int]:
+        """The tasks of which there is something, usable or not."""
+
     def read(self, wanted: Mapping[int, set[int]], cipher: Cipher | None) -> dict[int, Segment]:
         """Segments by task, with the rows of the parts that are wanted."""
 
@@ -96,6 +99,10 @@ class FolderSegments:
         for task in tasks:
             path = self.folder / _name(task)
             yield read_segment(path, cipher) if has_segment(path, cipher) else None
+
+    def there(self) -> set[int]:
+        """The names in the folder."""
+        return {int(path.name) for path in self.folder.iterdir()}
 
     def read(self, wanted: Mapping[int, set[int]], cipher: Cipher | None) -> dict[int, Segment]:
         """Segments that are mapped, not read."""
@@ -142,13 +149,18 @@ class BucketSegments:
 
     def left(self, tasks: Iterable[int], cipher: Cipher | None) -> Iterator[Segment | None]:
         """Those whose outlines are there; some are asked for ahead."""
-        keys = {info.key for info in self.store.list(self.prefix)}
+        known = self.there()
         for some in batched(tasks, OUTLINES_AHEAD):
-            there = [task for task in some if self._key(task) + OUTLINE in keys]
+            there = [task for task in some if task in known]
             outlines = dict(zip(there, self._at_once(self._outline, there), strict=True))
             for task in some:
                 content = outlines.get(task)
                 yield None if content is None else _usable(task, content, cipher)
+
+    def there(self) -> set[int]:
+        """Those with outlines."""
+        names = (info.key[len(self.prefix) :] for info in self.store.list(self.prefix))
+        return {int(name[: -len(OUTLINE)]) for name in names if name.endswith(OUTLINE)}
 
     def read(self, wanted: Mapping[int, set[int]], cipher: Cipher | None) -> dict[int, Segment]:
         """Outlines, and by ranges the rows of the parts that are wanted."""
