@@ -22,8 +22,11 @@ optimize` makes without shards, byte for byte. If inputs are not done yet, it na
 run, and changes nothing. A commit that was stopped goes on when the same command is given again.
 """
 COMMIT_END = """\
-example: with SLURM, 16 shards and then the commit,
+examples:
+  millstream commit s3://data/photos
+  millstream commit /shared/photos --workers 8
 
+16 shards under SLURM, and then the commit:
   job=$(sbatch --parsable --array=0-15 --wrap \\
     'millstream optimize prepare:read s3://raw s3://data --shard $SLURM_ARRAY_TASK_ID/16')
   sbatch --dependency=afterok:$job --wrap 'millstream commit s3://data'

@@ -90,6 +90,20 @@ def add_commands(commands: Commands) -> None:
     add_mode(write)
     _add_inputs(write)
     _add_chunks(write)
+    _add_work(write)
+    _add_samples(write)
+    add_encryption(write)
+    add_storage_options(write)
+    write.add_argument(
+        "--take-over",
+        action="store_true",
+        help="go on with a job in a bucket although another machine, which is gone, is noted there",
+    )
+    add_json(write)
+
+
+def _add_work(write: argparse.ArgumentParser) -> None:
+    """Who does it."""
     write.add_argument(
         "--workers",
         "--num-workers",
@@ -109,15 +123,6 @@ def add_commands(commands: Commands) -> None:
         metavar="I/N",
         help="do shard I, from 0, of N, on as many machines; `millstream commit OUTPUT` publishes",
     )
-    _add_samples(write)
-    add_encryption(write)
-    add_storage_options(write)
-    write.add_argument(
-        "--take-over",
-        action="store_true",
-        help="go on with a job in a bucket although another machine, which is gone, is noted there",
-    )
-    add_json(write)
 
 
 def _add_samples(write: argparse.ArgumentParser) -> None:

@@ -110,7 +110,8 @@ class LocalJob:
             self.scratch.empty("job.json")
         self.scratch.prepare()
         self.store.put(f"{self.name}/inputs", inputs)
-        self.store.put_if_absent(f"{self.name}/job.json", job)
+        put = self.store.put_if_absent if self._shared else self.store.put
+        put(f"{self.name}/job.json", job)
         self.store.sync_names(self.name)
 
     def stopped(self, name: str) -> tuple[bytes, bytes] | None:

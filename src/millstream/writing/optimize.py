@@ -185,7 +185,6 @@ def optimize(
     is_tokens = item_loader is not None
     filtering = Filtering.asked(compression, encryption, has_tokens=is_tokens)
     limits = limits_of(chunk_bytes, chunk_size, has_tokens=is_tokens)
-    store = _writable(output_dir, storage_options)
     settings = {
         "chunk_bytes": limits.nbytes if limits.nbytes < UNLIMITED else None,
         "chunk_size": chunk_size,
@@ -197,10 +196,9 @@ def optimize(
         **filtering.settings(),
         **prepared.settings(),
     }
-    share = parse_share(shard)
     job = DatasetJob(
         prepared=prepared,
-        store=store,
+        store=_writable(output_dir, storage_options),
         fetcher=InputFetcher(options_for(storage_options, service_of(output_dir), prepared.inputs)),
         take_over=take_over,
         key=job_key(prepared.fn, prepared.inputs, settings),
@@ -209,7 +207,7 @@ def optimize(
         filtering=filtering,
         executor=executor_of(num_workers, num_nodes, machine, executor),
         verbose=verbose,
-        share=share,
+        share=parse_share(shard),
     )
     return told(job.finished() or job.run(), verbose)
 
