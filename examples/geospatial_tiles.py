@@ -2,11 +2,12 @@
 back for a segmentation training, with an augmentation that treats image and mask alike.
 
 RASTER is a GeoTIFF of uint16 (height, width, bands), MASK a TIFF of uint8 (height, width), both not
-compressed. Without them a photograph of galaxies is taken for land, and all that shines for roads.
+compressed. Without them a photograph of galaxies is taken for land, and what shines for roads.
 """
 
 import argparse
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,15 @@ SIDE, PART = 256, 192
 
 @cache
 def pixels(path: str) -> np.ndarray:
-    """Mapped once in each worker, and read where a tile is. (Is it compressed? See rasterio.)"""
+    """Mapped once in each worker, and read where a tile is. (If compressed, with rasterio.)"""
     return tifffile.memmap(path, mode="r")
 
 
 def make_raster(raster: str, mask: str) -> None:
     photo, grey = data.hubble_deep_field(), color.rgb2gray(data.hubble_deep_field())
     bands = np.dstack([photo * np.uint16(257), (grey * 65_535).astype(np.uint16)])
-    # Ten metres a pixel, and the upper left corner in zone 32 of UTM.
-    keys = (1, 1, 0, 2, 1024, 0, 1, 1, 3072, 0, 1, 32_632)
-    corner = (0.0, 0.0, 0.0, 400_000.0, 5_200_000.0, 0.0)
+    keys = (1, 1, 0, 2, 1024, 0, 1, 1, 3072, 0, 1, 32_632)  # zone 32 of UTM
+    corner = (0.0, 0.0, 0.0, 400_000.0, 5_200_000.0, 0.0)  # the upper left one, in metres
     tags = [(33550, "d", 3, (10.0, 10.0, 0.0)), (33922, "d", 6, corner), (34735, "H", 12, keys)]
     tifffile.imwrite(raster, bands, photometric="minisblack", planarconfig="contig", extratags=tags)
     tifffile.imwrite(mask, (grey > 0.15).astype(np.uint8))
@@ -45,15 +45,16 @@ def augment(sample: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str
     return {name: values[..., ::step] for name, values in turned.items()}
 
 
-def main(output: str, raster: str, mask: str) -> None:
-    if not Path(raster).exists():
+def main(output: str, files: list[str] | None) -> None:
+    raster, mask = files or ("raster.tif", "mask.tif")
+    if not files and not Path(mask).exists():
         make_raster(raster, mask)
     with tifffile.TiffFile(raster) as file:
         tags = file.pages[0].geotiff_tags
     (width, height, _), (west, north) = tags["ModelPixelScale"], tags["ModelTiepoint"][3:5]
 
-    def tile(corner: tuple[int, int]) -> dict[str, Any]:
-        row, column = corner
+    def tile(what: tuple[str, str, int, int]) -> dict[str, Any]:
+        raster, mask, row, column = what
         window = np.s_[row : row + SIDE, column : column + SIDE]
         # As GDAL has it: x = t[0] + t[1] * column + t[2] * row, and y with the last three.
         place = [west + column * width, width, 0.0, north - row * height, 0.0, -height]
@@ -63,17 +64,16 @@ def main(output: str, raster: str, mask: str) -> None:
 
     # The last tile of a row or column ends where the raster ends, and so overlaps the one before.
     rows, columns = ([*range(0, n - SIDE, SIDE), n - SIDE] for n in pixels(raster).shape[:2])
-    ms.optimize(tile, [(row, column) for row in rows for column in columns], output)
+    # Files that are named in the inputs tell, by their times, a job from one for other contents.
+    ms.optimize(tile, list(product([raster], [mask], rows, columns)), output)
     print("the first tile lies at", ms.StreamingDataset(output, fields=["where"])[0]["where"])
     tiles = ms.StreamingDataset(output, shuffle=True, fields=["image", "mask"], transform=augment)
     for batch in ms.StreamingDataLoader(tiles, batch_size=4):
-        images, masks = batch["image"].float() / 65_535, batch["mask"].float()
-        print(tuple(images.shape), f"{masks.mean():.1%} of the pixels are in the mask")
+        print(tuple(batch["image"].shape), f"{batch['mask'].float().mean():.1%} in the mask")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output", metavar="OUTPUT", help="a folder, or a URL like s3://bucket/x")
-    parser.add_argument("--raster", default="raster.tif", help="(%(default)s)")
-    parser.add_argument("--mask", default="mask.tif", help="(%(default)s)")
+    parser.add_argument("--files", nargs=2, metavar=("RASTER", "MASK"))
     main(**vars(parser.parse_args()))

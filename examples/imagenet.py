@@ -55,7 +55,7 @@ def train(loader: ms.StreamingDataLoader, classes: int) -> Iterator[int]:
 
 def main(output: str, photos: Path | None, epochs: int, batch_size: int, **options: Any) -> None:
     if photos is None:
-        photos = Path(f"{output}-photos")
+        photos = Path("example-photos")
         make_photos(photos, 800)
     classes = sorted(path.name for path in photos.iterdir() if path.is_dir())
     rate("write", write(photos, classes, output, options["max_side"]))

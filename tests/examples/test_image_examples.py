@@ -45,7 +45,7 @@ def test_download_images(tmp_path: Path, site: Path) -> None:
         # Each is refused once, and is to be asked for again at once.
         proxy.do(Status(code=503, headers={"Retry-After": "0"}, per_key=True, times=1))
         rows = [{"url": f"{proxy.url}/{name}", "caption": name} for name in names]
-        rows.append({"url": "file:///etc/hostname", "caption": "no"})
+        rows.append({"url": (site / names[0]).as_uri(), "caption": "not on the web"})
         (tmp_path / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
         said = run("download_images.py", "list.jsonl", "d", "--max-side", 200, cwd=tmp_path)
         asked = Counter(request.key for request in proxy.tally().log)
@@ -115,6 +115,7 @@ def test_imagenet_makes_smaller_files(tmp_path: Path) -> None:
 
 def test_geospatial_tiles(tmp_path: Path) -> None:
     said = run("geospatial_tiles.py", "d", cwd=tmp_path)
+    assert "was already complete" in run("geospatial_tiles.py", "d", cwd=tmp_path)
     pixels, mask = (tifffile.imread(tmp_path / name) for name in ("raster.tif", "mask.tif"))
     assert pixels.dtype == np.uint16
     assert pixels.shape == (*mask.shape, 4)
