@@ -2,7 +2,7 @@
 
 LIST is a .csv, .jsonl or .parquet file (the last needs pyarrow) with the columns `url` and
 `caption`. What cannot be had, or is no image, is left out, and named in missing.txt. Stop it and
-call it again: it goes on. Of a list in many parts, add each with --append from the second on.
+call it again: it goes on. Further lists are added with --mode append.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from PIL import Image, ImageOps
 
 import millstream as ms
 
-THREADS, MOST_BYTES = 16, 50_000_000  # requests at once in each worker; of one answer
+THREADS, MOST = 16, 50_000_000  # requests at once in a worker, for lists of many hosts; bytes
 
 
 def read_list(path: Path) -> list[dict[str, str]]:
@@ -30,7 +30,7 @@ def read_list(path: Path) -> list[dict[str, str]]:
 
         return parquet.read_table(path, columns=["url", "caption"]).to_pylist()
     with path.open(encoding="utf-8", newline="") as lines:
-        return [*csv.DictReader(lines)] if path.suffix == ".csv" else [*map(json.loads, lines)]
+        return list(csv.DictReader(lines) if path.suffix == ".csv" else map(json.loads, lines))
 
 
 def fetch(url: str, max_side: int, tries: int = 3) -> ms.Jpeg | str:
@@ -40,7 +40,7 @@ def fetch(url: str, max_side: int, tries: int = 3) -> ms.Jpeg | str:
             raise ValueError("not on the web")  # somebody's list may hold file:///etc/passwd
         request = Request(url, headers={"User-Agent": "millstream-example"})
         with urlopen(request, timeout=20) as answer:
-            data = BytesIO(answer.read(MOST_BYTES))
+            data = BytesIO(answer.read(MOST))
         with Image.open(data) as image:
             pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
         return ms.Jpeg(array=pixels, max_side=max_side, quality=90)
@@ -49,21 +49,21 @@ def fetch(url: str, max_side: int, tries: int = 3) -> ms.Jpeg | str:
             wanted = error.headers.get("Retry-After", "")
             time.sleep(min(int(wanted), 60) if wanted.isdecimal() else 5)
             return fetch(url, max_side, tries - 1)
-        return f"{url}\t{type(error).__name__}: {error}"
+        return f"{url}\t{error!r}"
 
 
-def main(urls: Path, output: str, max_side: int, append: bool) -> None:
-    def download(rows: list[dict[str, str]]) -> Iterator[dict[str, object]]:
+def main(urls: Path, output: str, max_side: int, mode: str | None) -> None:
+    def download(rows: list[tuple[str, str]]) -> Iterator[dict[str, object]]:
         with ThreadPoolExecutor(THREADS) as threads:
-            images = [*threads.map(lambda row: fetch(row["url"], max_side), rows)]
-        for row, image in zip(rows, images, strict=True):
+            images = list(threads.map(lambda row: fetch(row[0], max_side), rows))
+        for (url, caption), image in zip(rows, images, strict=True):
             if isinstance(image, ms.Jpeg):
-                yield {"image": image, "caption": row["caption"] or "", "url": row["url"]}
+                yield {"image": image, "caption": caption, "url": url}
         # What was yielded before an error is kept; the error's text is noted with the input.
         if missing := [image for image in images if isinstance(image, str)]:
             raise LookupError("\n".join(["some URLs gave no image", *missing]))
 
-    rows, mode = read_list(urls), "append" if append else None
+    rows = [(row["url"], row["caption"] or "") for row in read_list(urls)]
     report = ms.optimize(download, rows, output, batch_size=256, on_error="skip", mode=mode)
     missing = [line for part in report.skipped for line in part.error.splitlines()[1:]]
     Path("missing.txt").write_text("\n".join(missing))
@@ -75,5 +75,5 @@ if __name__ == "__main__":
     parser.add_argument("urls", type=Path, metavar="LIST")
     parser.add_argument("output", metavar="OUTPUT", help="a folder, or a URL like s3://bucket/x")
     parser.add_argument("--max-side", type=int, default=384, help="pixels (%(default)s)")
-    parser.add_argument("--append", action="store_true", help="add to a dataset that is there")
+    parser.add_argument("--mode", choices=["append"], help="add to a dataset that is there")
     main(**vars(parser.parse_args()))

@@ -51,13 +51,10 @@ def read(path: str) -> Iterator[dict[str, Any]]:
 
 
 def main(files: str, output: str, **options: Any) -> None:
-    tables = [
-        f"{folder}/{name}"
-        for folder, _, names in ([] if files.endswith(".parquet") else ms.walk(files))
-        for name in names
-        if name.endswith(".parquet")
-    ]
-    ms.optimize(read, tables or [files], output, batched=True, **options)
+    found = [] if files.endswith(".parquet") else list(ms.walk(files))
+    below = [f"{folder}/{name}" for folder, _, names in found for name in names]
+    tables = [path for path in below if path.endswith(".parquet")] if found else [files]
+    ms.optimize(read, tables, output, batched=True, **options)
     print(ms.StreamingDataset(output))
 
 

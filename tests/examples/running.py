@@ -22,9 +22,14 @@ def run(name: str, *arguments: object, cwd: Path | None = None) -> str:
 
 
 def tried(
-    name: str, *arguments: object, cwd: Path | None = None, before: Path | None = None
+    name: str,
+    *arguments: object,
+    cwd: Path | None = None,
+    before: Path | None = None,
+    alone: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """An example that may fail. before: where modules are looked for first."""
+    """An example that may fail. before: where modules are looked for first. alone: in a process
+    group of its own."""
     places = [SOURCE] if before is None else [str(before), SOURCE]
     return subprocess.run(
         [sys.executable, str(EXAMPLES / name), *map(str, arguments)],
@@ -34,4 +39,5 @@ def tried(
         capture_output=True,
         text=True,
         check=False,
+        start_new_session=alone,
     )
