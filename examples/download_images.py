@@ -1,8 +1,7 @@
 """Images and their captions, from a list of URLs (as that of LAION is) to a dataset.
 
-LIST is a .csv, .jsonl or .parquet file (the last needs pyarrow) with the columns `url` and
-`caption`. What cannot be had, or is no image, is left out, and named in missing.txt. Stop it and
-call it again: it goes on. Further lists are added with --mode append.
+LIST is a .csv, .jsonl or .parquet file (the last needs pyarrow). What cannot be had, or is no
+image, is left out, and named in missing.txt. Stop it and call it again: it goes on.
 """
 
 import argparse
@@ -24,11 +23,11 @@ import millstream as ms
 THREADS, MOST = 16, 50_000_000  # requests at once in a worker, for lists of many hosts; bytes
 
 
-def read_list(path: Path) -> list[dict[str, str]]:
+def read_list(path: Path, columns: list[str]) -> list[dict[str, str]]:
     if path.suffix == ".parquet":
         from pyarrow import parquet
 
-        return parquet.read_table(path, columns=["url", "caption"]).to_pylist()
+        return parquet.read_table(path, columns=columns).to_pylist()
     with path.open(encoding="utf-8", newline="") as lines:
         return list(csv.DictReader(lines) if path.suffix == ".csv" else map(json.loads, lines))
 
@@ -52,7 +51,7 @@ def fetch(url: str, max_side: int, tries: int = 3) -> ms.Jpeg | str:
         return f"{url}\t{error!r}"
 
 
-def main(urls: Path, output: str, max_side: int, mode: str | None) -> None:
+def main(urls: Path, output: str, columns: list[str], max_side: int, mode: str | None) -> None:
     def download(rows: list[tuple[str, str]]) -> Iterator[dict[str, object]]:
         with ThreadPoolExecutor(THREADS) as threads:
             images = list(threads.map(lambda row: fetch(row[0], max_side), rows))
@@ -63,7 +62,7 @@ def main(urls: Path, output: str, max_side: int, mode: str | None) -> None:
         if missing := [image for image in images if isinstance(image, str)]:
             raise LookupError("\n".join(["some URLs gave no image", *missing]))
 
-    rows = [(row["url"], row["caption"] or "") for row in read_list(urls)]
+    rows = [(row[columns[0]], row[columns[1]] or "") for row in read_list(urls, columns)]
     report = ms.optimize(download, rows, output, batch_size=256, on_error="skip", mode=mode)
     missing = [line for part in report.skipped for line in part.error.splitlines()[1:]]
     Path("missing.txt").write_text("\n".join(missing))
@@ -74,6 +73,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("urls", type=Path, metavar="LIST")
     parser.add_argument("output", metavar="OUTPUT", help="a folder, or a URL like s3://bucket/x")
+    parser.add_argument("--columns", nargs=2, default=["url", "caption"], help="LAION: URL TEXT")
     parser.add_argument("--max-side", type=int, default=384, help="pixels (%(default)s)")
     parser.add_argument("--mode", choices=["append"], help="add to a dataset that is there")
     main(**vars(parser.parse_args()))

@@ -78,9 +78,11 @@ def test_lists_of_other_kinds_are_added(tmp_path: Path, site: Path) -> None:
             writer = csv.DictWriter(file, ["url", "caption"])
             writer.writeheader()
             writer.writerows(rows[:2])
-        parquet.write_table(pa.Table.from_pylist(rows[2:5]), tmp_path / "list.parquet")
+        table = pa.Table.from_pylist(rows[2:5]).rename_columns(["URL", "TEXT"])
+        parquet.write_table(table, tmp_path / "list.parquet")
         run("download_images.py", "list.csv", "d", cwd=tmp_path)
-        run("download_images.py", "list.parquet", "d", "--mode", "append", cwd=tmp_path)
+        further = ("--mode", "append", "--columns", "URL", "TEXT")
+        run("download_images.py", "list.parquet", "d", *further, cwd=tmp_path)
     assert [sample["caption"] for sample in ms.StreamingDataset(tmp_path / "d")] == [
         row["caption"] for row in rows[:5]
     ]
