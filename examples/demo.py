@@ -6,6 +6,7 @@ Run by `make demo`. Everything is written below `demo-out`; what lies there is m
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import time
@@ -157,4 +158,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()  # for --help
     main()

@@ -1,14 +1,12 @@
 """Paragraphs of text files and their embeddings, as a dataset, and a search in it.
 
-    pip install wordllama
-    python examples/embed_texts.py TEXTS OUTPUT "a question"
-
-The model is WordLlama's, which lies in its package: 16 MB, 256 numbers a text, no network.
+TEXTS is a folder of .txt files. The model is WordLlama's (pip install wordllama), which lies in its
+package: 16 MB, 256 numbers a text, no network.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -66,4 +64,8 @@ def main(texts: str, output: str, question: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("texts", metavar="TEXTS")
+    parser.add_argument("output", metavar="OUTPUT", help="a folder, or a URL like s3://bucket/x")
+    parser.add_argument("question", metavar="QUESTION", help="what to look for")
+    main(**vars(parser.parse_args()))

@@ -3,14 +3,12 @@
 scikit-image and scikit-learn ship a few photographs inside their wheels, so this needs no
 network. Each file is a crop of one of them, perhaps mirrored, with other colours: what a camera
 might have taken, never noise, so sizes and decoding times are those of photographs.
-
-    python examples/photos.py FOLDER [COUNT]
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -156,5 +154,8 @@ def _recolour(image: Image.Image, random: Random) -> Image.Image:
 
 
 if __name__ == "__main__":
-    paths = make_photos(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 3000)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", metavar="FOLDER", type=Path)
+    parser.add_argument("count", metavar="COUNT", type=int, nargs="?", default=3000)
+    paths = make_photos(**vars(parser.parse_args()))
     print(f"{len(paths)} photographs, {sum(path.stat().st_size for path in paths) / 1e6:.0f} MB")

@@ -1,15 +1,13 @@
 """A folder of photographs, made smaller: files in, files out, on all cores.
 
-    python examples/resize_photos.py PHOTOS OUTPUT [MAX_SIDE]
-
 PHOTOS and OUTPUT may be folders or URLs such as s3://bucket/photos. Stop it and call it again: only
 what is missing is done.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
-import sys
 from pathlib import Path
 
 import millstream as ms
@@ -41,4 +39,8 @@ def main(photos: str, output: str, max_side: int = 256) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3], *map(int, sys.argv[3:4]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("photos", metavar="PHOTOS")
+    parser.add_argument("output", metavar="OUTPUT")
+    parser.add_argument("max_side", metavar="MAX_SIDE", type=int, nargs="?", default=256)
+    main(**vars(parser.parse_args()))

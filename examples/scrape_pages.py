@@ -1,17 +1,15 @@
 """Pages of a web server as JSON files, so many a second at most, and tried again when it is busy.
 
-    python examples/scrape_pages.py URLS OUTPUT [PAGES_A_SECOND]
-
 URLS is a text file with a URL a line. Stop it and call it again: pages that are there are not asked
-for again. (URLs as plain inputs would be fetched by millstream itself, as fast as they come.)
+for again. (URLs as plain inputs would be fetched by millstream, as fast as they come.)
 """
 
 from __future__ import annotations
 
+import argparse
 import html
 import json
 import re
-import sys
 import time
 from dataclasses import dataclass
 from hashlib import sha256
@@ -21,8 +19,7 @@ from urllib.request import Request, urlopen
 
 import millstream as ms
 
-WORKERS, TRIES = 2, 5
-BUSY = (429, 500, 502, 503, 504)
+WORKERS, TRIES, BUSY = 2, 5, (429, 500, 502, 503, 504)
 
 
 @dataclass
@@ -74,4 +71,8 @@ def main(urls: str, output: str, pages_a_second: float = 5.0) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3], *map(float, sys.argv[3:4]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("urls", metavar="URLS")
+    parser.add_argument("output", metavar="OUTPUT")
+    parser.add_argument("pages_a_second", type=float, nargs="?", default=5)
+    main(**vars(parser.parse_args()))

@@ -1,14 +1,12 @@
 """Text files to tokens, with a tokenizer that is trained on them, and back.
 
-    pip install tokenizers
-    python examples/tokenize_text.py TEXTS OUTPUT [BLOCK_SIZE]
-
-The tokenizer is a byte-level BPE, as those of GPT-2 and of Llama 3 are. Each file is a document.
+The tokenizer (pip install tokenizers) is a byte-level BPE, as those of GPT-2 and of Llama 3 are.
+Each file below TEXTS is a document.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -65,4 +63,8 @@ def main(texts: str, output: str, block_size: int = 256) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3], *map(int, sys.argv[3:4]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("texts", metavar="TEXTS")
+    parser.add_argument("output", metavar="OUTPUT", help="a folder")
+    parser.add_argument("block_size", metavar="BLOCK_SIZE", type=int, nargs="?", default=256)
+    main(**vars(parser.parse_args()))

@@ -1,12 +1,9 @@
-"""The examples, run as their first lines say, on small real data."""
+"""The examples that read files, texts and pages, run as a user would, on small real data."""
 
 from __future__ import annotations
 
 import html
 import json
-import os
-import subprocess
-import sys
 import sysconfig
 from collections import Counter
 from importlib.metadata import distributions
@@ -14,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from scripts import SOURCE
+from running import run
 from servers.faultproxy import FaultProxy
 from servers.faults import Status
 from servers.http import HTTPServer
@@ -23,23 +20,6 @@ import millstream as ms
 from photos import make_photos
 
 pytestmark = pytest.mark.timeout(200)
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
-LONGEST = 80
-
-
-def run(name: str, *arguments: object) -> str:
-    """What an example prints."""
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / name), *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": SOURCE},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +31,6 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if found.name in ("pillow", "numpy", "hypothesis", "pytest", "tqdm") and text:
             (folder / f"{found.name}.txt").write_text(str(text))
     return folder
-
-
-@pytest.mark.parametrize("name", ["resize_photos", "embed_texts", "tokenize_text", "scrape_pages"])
-def test_an_example_is_short(name: str) -> None:
-    assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) < LONGEST
 
 
 def test_resize_photos(tmp_path: Path) -> None:
