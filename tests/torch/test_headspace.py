@@ -54,6 +54,7 @@ def test_every_second_of_a_batch_is_counted_once(
     found = one.stats()
     assert found.batches == 20
     assert found.seconds >= found.waited_seconds >= found.handed_over_seconds >= 0
+    assert found.waited_seconds >= found.started_seconds >= 0
     stages = (
         found.read_seconds, found.decode_seconds, found.collate_seconds, found.idle_seconds
     )  # fmt: skip
@@ -87,6 +88,17 @@ def test_the_slowest_stage_is_named(
     assert found.bottleneck == slowest
     parts = found.fetch_seconds + found.read_seconds + found.decode_seconds
     assert parts + found.collate_seconds == stages[4] - stages[1]
+
+
+def test_the_start_of_workers_is_no_bottleneck() -> None:
+    clock = Clock()
+    clock.add(Stages(90, 90, 91, 91, 91, 0, worker=0), 10, 91, since=10, first=True)
+    for got in range(100, 200, 10):
+        clock.add(Stages(0, 0, 1, 1, 1, 0, worker=0), got, got, since=got - 10)
+    found = clock.stats(LoaderStats())
+    assert (found.waited_seconds, found.started_seconds) == (81, 80)
+    assert found.bottleneck == "the trainer"
+    assert "waited 81.00 s (45%), 80.00 s of them for workers to start" in str(found)
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
