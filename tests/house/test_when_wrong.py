@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
+from test_docs_run import run_page
 
 from millstream import errors
-from test_docs_run import run_page
 
 PAGE = Path(__file__).parents[2] / "docs" / "when-wrong.md"
 TEXT = PAGE.read_text(encoding="utf-8")

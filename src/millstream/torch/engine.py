@@ -122,8 +122,8 @@ class Engine:
             yield made
             number += 1
             if are_awake():
+                self._awake = crew
                 break
-        self._awake = crew
         return number
 
     def _crew(self, run: Run) -> Ordered[list[Made | Failed]]:
