@@ -12,6 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from test_docs_run import run_page
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "pictures"
@@ -59,6 +60,12 @@ def test_the_page_shows_every_picture_and_says_what_is_on_it() -> None:
     shown = re.findall(r"!\[([^\]]+)\]\(pictures/([^)]+)\)", PAGE.read_text(encoding="utf-8"))
     assert sorted(name for _, name in shown) == [path.name for path in COMMITTED]
     assert all(len(words) > 20 for words, _ in shown)
+
+
+def test_what_the_page_quotes_is_what_its_code_prints(tmp_path: Path) -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    quoted = re.findall(r"^```text\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert run_page(PAGE, tmp_path).stdout == "".join(quoted) != ""
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
