@@ -46,9 +46,9 @@ def test_the_committed_pictures_are_those_of_the_plan(drawn: dict[str, str]) -> 
 
 
 def test_another_order_makes_other_pictures(tmp_path: Path, drawn: dict[str, str]) -> None:
-    for name in ("draw.py", "svg.py"):
-        source = (FOLDER / name).read_text(encoding="utf-8")
-        (tmp_path / name).write_text(source.replace("256, 42", "256, 43"))
+    for source in FOLDER.glob("*.py"):
+        text = source.read_text(encoding="utf-8").replace("256, 42", "256, 43")
+        (tmp_path / source.name).write_text(text, encoding="utf-8")
     folder = tmp_path / "drawn"
     folder.mkdir()
     others = draw(folder, tmp_path)
