@@ -66,6 +66,20 @@ def test_a_death_is_seen_even_if_the_worker_has_started_a_program(tmp_path: Path
     gate.write_text("end\n")
 
 
+def test_a_worker_says_where_it_is_when_it_is_asked_and_goes_on(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def hangs_here(task: int, empty: object) -> int:
+        os.kill(os.getpid(), signal.SIGUSR1)  # as `kill -USR1` does from a shell
+        return task
+
+    hands: Crew[Any] = Crew(lambda number: hangs_here, workers=1, ahead=1)
+    assert list(hands.results([7], timeout=20)) == [7]
+    hands.close()
+    told = capfd.readouterr().err
+    assert "in hangs_here" in told and "test_surroundings.py" in told
+
+
 def test_ctrl_c_is_not_heard_by_a_worker_that_is_just_starting() -> None:
     def begin(number: int) -> Any:
         return lambda task: signal.pthread_sigmask(signal.SIG_BLOCK, [])

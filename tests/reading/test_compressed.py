@@ -166,7 +166,7 @@ def test_verify_finds_nothing_wrong_and_what_is(
 
 
 @pytest.mark.parametrize("how", HOW)
-def test_a_bad_byte_names_the_chunk_and_rows(
+def test_a_bad_byte_names_the_dataset_the_chunk_and_rows(
     folders: dict[str | None, Path], tmp_path: Path, how: str
 ) -> None:
     import shutil
@@ -177,8 +177,11 @@ def test_a_bad_byte_names_the_chunk_and_rows(
         content[-9] ^= 4
         path.write_bytes(content)
     dataset = ms.StreamingDataset(tmp_path / "d")
-    with pytest.raises(CorruptData, match=r"^chunk [0-9a-f]{64}.*does not match its checksum"):
-        list(dataset)
+    named = rf"^{tmp_path}/d: chunk [0-9a-f]{{64}}.*does not match its checksum"
+    by_row = lambda: [dataset[row] for row in range(len(dataset))]  # noqa: E731
+    for read in (lambda: list(dataset), lambda: dataset[:], by_row):
+        with pytest.raises(CorruptData, match=named):
+            read()
 
 
 # Far away -----------------------------------------------------------------------------------------

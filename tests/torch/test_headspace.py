@@ -12,6 +12,7 @@ import torch
 
 import millstream as ms
 from millstream import errors
+from millstream.execution.crew import Crew
 from millstream.reading.stats import LoaderStats, Stages
 from millstream.torch.timing import Clock
 
@@ -54,6 +55,7 @@ def test_every_second_of_a_batch_is_counted_once(
     found = one.stats()
     assert found.batches == 20
     assert found.seconds >= found.waited_seconds >= found.handed_over_seconds >= 0
+    assert found.waited_seconds >= found.started_seconds >= 0
     stages = (
         found.read_seconds, found.decode_seconds, found.collate_seconds, found.idle_seconds
     )  # fmt: skip
@@ -87,6 +89,36 @@ def test_the_slowest_stage_is_named(
     assert found.bottleneck == slowest
     parts = found.fetch_seconds + found.read_seconds + found.decode_seconds
     assert parts + found.collate_seconds == stages[4] - stages[1]
+
+
+def test_the_start_of_workers_is_no_bottleneck() -> None:
+    clock = Clock()
+    clock.add(Stages(90, 90, 91, 91, 91, 0, worker=0), 10, 91, since=10, first=True)
+    for got in range(100, 200, 10):
+        clock.add(Stages(0, 0, 1, 1, 1, 0, worker=0), got, got, since=got - 10)
+    found = clock.stats(LoaderStats())
+    assert (found.waited_seconds, found.started_seconds) == (81, 80)
+    assert found.bottleneck == "the trainer"
+    assert "waited 81.00 s (45%), 80.00 s of them for workers to start" in str(found)
+
+
+@pytest.mark.parametrize("starts", [True, False])
+def test_the_trainer_makes_batches_until_workers_have_started_in_any_epoch(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, starts: bool
+) -> None:
+    monkeypatch.setattr(Crew, "rouse", lambda crew, task: lambda: starts)
+    one = loader(
+        folder,
+        num_workers=1,
+        persistent_workers=True,
+        profile_skip_batches=10,
+        profile_batches=10,
+        profile_dir=tmp_path,
+    )
+    assert len(list(one)) == len(list(one)) == 10
+    events = json.loads((tmp_path / "result.json").read_text())["traceEvents"]
+    made = {event["tid"] for event in events if event.get("name") == "read"}
+    assert made == ({1} if starts else {0})
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)

@@ -142,13 +142,9 @@ def test_slow_collating_is_seen(folder: Path, tmp_path: Path, way: dict[str, Any
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_a_slow_trainer_is_seen(folder: Path, tmp_path: Path, way: dict[str, Any]) -> None:
     loader = profiled(ms.StreamingDataset(folder), tmp_path, **way)
-    # Workers take a while to start, which is nothing that a trainer could make faster.
-    waited = loader.stats().waited_seconds
-    for step, _ in enumerate(loader):
-        waited = loader.stats().waited_seconds if step == 0 else waited
+    for _ in loader:
         work(30)
-    stats = loader.stats()
-    assert stats.waited_seconds - waited < 0.05 * stats.seconds
+    assert loader.stats().bottleneck == "the trainer"
     spans = as_chrome_reads(tmp_path / "result.json")["trainer"]
     whole = max(span.ts + span.dur for span in spans) - min(span.ts for span in spans)
     waits = sum(s.dur for s in spans if s.name in ("wait", "hand-over") and s.step > 0)

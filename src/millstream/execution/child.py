@@ -8,6 +8,7 @@ end of the parent is noticed in the middle of a task.
 
 from __future__ import annotations
 
+import faulthandler
 import io
 import os
 import queue
@@ -35,6 +36,7 @@ def main(descriptor: int) -> None:
     """Serves the parent behind a socket until it says to stop or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to decide
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # blocked until here
+    faulthandler.register(signal.SIGUSR1, file=2)  # where it hangs, for who asks with `kill`
     for stream in (sys.stdout, sys.stderr):  # this process never ends by itself: write lines out
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)

@@ -123,7 +123,10 @@ class Ordered(ABC, Generic[R]):
         while tag not in done:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             if not self._take(under_way, done, left):
-                raise WorkerTimeout(f"{task} was not there after {timeout:g} seconds")
+                raise WorkerTimeout(
+                    f"{task} was not there after {timeout:g} seconds; allow for more (timeout=), "
+                    "or see what it is at: SIGUSR1 makes a worker process print that to stderr"
+                )
 
     def _take(
         self, under_way: dict[int, Any], done: dict[int, Outcome[R]], timeout: float | None

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from millstream.errors import DatasetNotFound, StateMismatch
+from millstream.errors import CannotDecrypt, CorruptData, DatasetNotFound, StateMismatch
 from millstream.format import (
     WHOLE,
     ChunkTable,
@@ -160,20 +160,29 @@ class Source:
         """
         began, before = now(), self._waited
         with self._lock:
-            stored, taken = self._reader.read(rows, self._numbers, empty)
+            try:
+                stored, taken = self._reader.read(rows, self._numbers, empty)
+            except (CorruptData, CannotDecrypt) as error:
+                raise _placed(self.place, error) from error.__cause__
             return StoredRows(self, stored, taken, self._waited_since(began, before), keys)
 
     def pick(self, rows: Rows, keys: MakeKeys) -> StoredRows:
         """The same, for a row here and there: no chunk is fetched for it if a part will do."""
         began, before = now(), self._waited
         with self._lock:
-            stored, taken = self._picker.read(rows, self._numbers)
+            try:
+                stored, taken = self._picker.read(rows, self._numbers)
+            except (CorruptData, CannotDecrypt) as error:
+                raise _placed(self.place, error) from error.__cause__
             return StoredRows(self, stored, taken, self._waited_since(began, before), keys)
 
     def sample(self, row: int, keys: MakeKeys) -> Any:
         """One sample, by the number of a row that the version has. keys: as in `read`."""
         with self._lock:
-            stored = self._picker.read_one(row, self._numbers)
+            try:
+                stored = self._picker.read_one(row, self._numbers)
+            except (CorruptData, CannotDecrypt) as error:
+                raise _placed(self.place, error) from error.__cause__
         rows = Decoded(keys=keys, name=lambda number: self.name_of(row))
         pairs = zip(self._of_one, stored, strict=True)
         return self._rebuild([value_of(values, rows) for value_of, values in pairs])
@@ -249,6 +258,12 @@ class Source:
     def rebuild(self, leaves: Sequence[Any]) -> Any:
         """A sample's structure around one thing a field."""
         return self._rebuild(leaves)
+
+
+def _placed(place: Place, error: CorruptData | CannotDecrypt) -> CorruptData | CannotDecrypt:
+    """The error, which names a chunk, with the place of the dataset; of several it may be any."""
+    told = str(error)
+    return error if str(place) in told else type(error)(f"{place}: {told}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -77,14 +77,16 @@ class LoaderStats(ReadStats):
     """What reading has cost, and how many seconds went where; print it to see what is slowest.
 
     seconds: of the trainer, from where it asked for a batch to where it asked for the next, all
-    together; waited: those of them in which it waited for a batch; handed_over: the part of these
-    in which the batch was already made. Of the workers, all together: fetch (waiting for the
+    together; waited: those of them in which it waited for a batch; started: the part of these
+    until the first batch of an epoch was begun, as workers start; handed_over: the part in which
+    the batch was already made. Of the workers, all together: fetch (waiting for the
     network), read, decode (with transforms), collate, and idle: until the trainer wants more.
     """
 
     batches: int = 0
     seconds: float = 0.0
     waited_seconds: float = 0.0
+    started_seconds: float = 0.0
     handed_over_seconds: float = 0.0
     fetch_seconds: float = 0.0
     read_seconds: float = 0.0
@@ -94,10 +96,11 @@ class LoaderStats(ReadStats):
 
     @property
     def bottleneck(self) -> str:
-        """What a faster run would have to make faster."""
-        if self.waited_seconds <= HELD_UP * self.seconds:
+        """What a faster run would have to make faster, but for the start of its workers."""
+        waited = self.waited_seconds - self.started_seconds
+        if waited <= HELD_UP * (self.seconds - self.started_seconds):
             return "the trainer"
-        if self.handed_over_seconds > self.waited_seconds / 2:
+        if self.handed_over_seconds > waited / 2:
             return "the hand-over"
         stages = {
             "the network": self.fetch_seconds,
@@ -111,8 +114,9 @@ class LoaderStats(ReadStats):
         share = self.waited_seconds / self.seconds if self.seconds else 0.0
         return (
             f"{self.batches:,} batches in {self.seconds:.2f} s, of which the trainer waited "
-            f"{self.waited_seconds:.2f} s ({share:.0%}), {self.handed_over_seconds:.2f} s of them "
-            f"for the hand-over. Workers: network {self.fetch_seconds:.2f} s, reading "
+            f"{self.waited_seconds:.2f} s ({share:.0%}), {self.started_seconds:.2f} s of them for "
+            f"workers to start and {self.handed_over_seconds:.2f} s for the hand-over. Workers: "
+            f"network {self.fetch_seconds:.2f} s, reading "
             f"{self.read_seconds:.2f} s, decoding and transforms {self.decode_seconds:.2f} s, "
             f"collating {self.collate_seconds:.2f} s, idle {self.idle_seconds:.2f} s. "
             f"Bottleneck: {self.bottleneck}"

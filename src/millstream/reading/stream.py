@@ -139,7 +139,10 @@ class Stream:
     def costed(self, needs: Needs) -> ChunkCosts:
         """What is needed, with the bytes of all chunks; raises UnsupportedError."""
         if (sizes := self.source.chunk_bytes) is None:
-            raise UnsupportedError("files as they are lie in no chunks that a plan could count")
+            raise UnsupportedError(
+                "explain() counts chunks, and files as they are lie in none. What else a plan says "
+                "is the same for these; to have chunks, write the files with optimize()"
+            )
         return ChunkCosts(needs=needs, sizes=sizes)
 
     @property

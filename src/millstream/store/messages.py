@@ -30,7 +30,7 @@ _CREDENTIALS = {
     "gs": "storage_options (service_account or token), GOOGLE_APPLICATION_CREDENTIALS, or "
     "`gcloud auth application-default login`; a public bucket is read with skip_signature=True",
     "azure": "storage_options (account_url and credential), or the AZURE_STORAGE_* variables",
-    "http": "storage_options (bearer_token), or the URL, if it was signed for a time",
+    "http": "storage_options (token), or the URL, if it was signed for a time",
     "hf": "storage_options (token), HF_TOKEN, or `hf auth login`; whether this account may read "
     "the repository",
 }

@@ -80,7 +80,7 @@ class Engine:
 
     def count(self, step: int, made: Made, asked: float, got: float, since: float) -> None:
         """A batch was handed out: asked for, and there, at these times. since: as in `Clock`."""
-        self._clock.add(made.stages, asked, got, since)
+        self._clock.add(made.stages, asked, got, since, first=step == 0)
         if self.trace is not None:
             self.trace.add(Handed(step, asked, got, made.stages))
         if made.stats is not None:
@@ -122,8 +122,8 @@ class Engine:
             yield made
             number += 1
             if are_awake():
+                self._awake = crew
                 break
-        self._awake = crew
         return number
 
     def _crew(self, run: Run) -> Ordered[list[Made | Failed]]:

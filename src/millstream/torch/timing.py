@@ -28,6 +28,7 @@ class Clock:
     batches: int = 0
     seconds: float = 0.0
     waited_seconds: float = 0.0
+    started_seconds: float = 0.0
     handed_over_seconds: float = 0.0
     fetch_seconds: float = 0.0
     read_seconds: float = 0.0
@@ -35,9 +36,14 @@ class Clock:
     collate_seconds: float = 0.0
     idle_seconds: float = 0.0
 
-    def add(self, stages: Stages, asked: float, got: float, since: float) -> None:
-        """A batch was handed out. since: when the one before was, or the epoch began."""
+    def add(
+        self, stages: Stages, asked: float, got: float, since: float, *, first: bool = False
+    ) -> None:
+        """A batch was handed out. since: when the one before was, or the epoch began; first: of
+        this iterator, so that until it was begun the trainer waited for workers to start."""
         self.batches += 1
+        if first:
+            self.started_seconds += max(0.0, min(stages.begun, got) - asked)
         self.seconds += got - since
         self.waited_seconds += got - asked
         self.handed_over_seconds += got - max(asked, min(stages.made, got))
