@@ -17,6 +17,7 @@ HEADING = re.compile(r"^### (\w+), also (\w+)$", re.MULTILINE)
 QUOTED = re.compile(r"^```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What differs from run to run, and what the page shortens.
 VARYING = [
+    (re.compile(r"\[Errno \d+\]"), "[Errno N]"),
     (re.compile(r"\b[0-9a-f]{8,}(\.\.\.)?"), "DIGEST"),
     (re.compile(r"process \d+"), "process N"),
     (re.compile(r"127\.0\.0\.1:\d+"), "HOST"),
