@@ -156,8 +156,14 @@ def optimize(
         verbose: True shows the progress bar and the report, False neither; by default the bar
             is shown on terminals only.
         num_nodes: How many machines work. More than this one is not there yet: UnsupportedError.
-        machine, reorder_files, num_downloaders, num_uploaders, start_method, use_checkpoint,
-            optimize_dns: Without effect.
+        machine: Without effect on one machine.
+        reorder_files: Without effect: work goes to whichever worker is free, and the result has
+            the order of the inputs.
+        num_downloaders: Without effect: each worker fetches a few inputs ahead.
+        num_uploaders: Without effect: workers upload side by side.
+        start_method: Without effect: workers are started by exec.
+        use_checkpoint: Without effect: a job that was stopped always goes on.
+        optimize_dns: Without effect: names are resolved as the system does it.
 
     Returns:
         A report: samples, bytes, chunks, seconds, skipped inputs.
