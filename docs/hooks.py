@@ -1,4 +1,4 @@
-"""What MkDocs cannot know by itself: pages refer to files of the repository that lie outside of docs/.
+"""What MkDocs cannot know by itself: pages link to files of the repository outside of docs/.
 
 In the repository such a link works as it is. On the site each file that a page links to has a page
 of its own below `repository/`, Markdown as a page and anything else as text, so that no link needs
@@ -36,11 +36,12 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     seen: set[str] = set()
     while waiting:
         path = waiting.pop()
-        if path not in seen:
-            seen.add(path)
-            text = as_page(path)
-            files.append(File.generated(config, page_of(path), content=text))
-            waiting += outside(path, text)
+        if path in seen or not (ROOT / path).exists():
+            continue  # of a link to nothing MkDocs will say where it is
+        seen.add(path)
+        text = as_page(path)
+        files.append(File.generated(config, page_of(path), content=text))
+        waiting += outside(path, text)
     return files
 
 
@@ -50,7 +51,10 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     origin = here.removeprefix(f"{BELOW}/") if here.startswith(f"{BELOW}/") else f"docs/{here}"
 
     def on_site(link: re.Match[str]) -> str:
-        target = page_of(resolved(origin, link["path"]))
+        path = resolved(origin, link["path"])
+        if not (ROOT / path).exists():
+            return link[0]
+        target = page_of(path)
         return posixpath.relpath(target, posixpath.dirname(here)) + (link["anchor"] or "")
 
     parts = FENCED.split(markdown)  # every other one is code
@@ -62,7 +66,9 @@ def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files
 
     def link(name: re.Match[str]) -> str:
         found = files.get_file_from_path(f"{name[1]}.md")
-        return name[0] if found is None else f'<a href="{found.url_relative_to(page.file)}">{name[0]}</a>'
+        if found is None:
+            return name[0]
+        return f'<a href="{found.url_relative_to(page.file)}">{name[0]}</a>'
 
     parts = TAGS.split(html)
     return "".join(part if n % 2 else PAGE_NAME.sub(link, part) for n, part in enumerate(parts))
@@ -85,11 +91,11 @@ def page_of(path: str) -> str:
     """Where a path of the repository lies among the sources of the site."""
     if path.startswith("docs/"):
         return path.removeprefix("docs/")
-    return f"{BELOW}/{path}" if path.endswith(".md") else f"{BELOW}/{path}.page.md"
+    return f"{BELOW}/{path.removesuffix('.md')}.md"
 
 
 def as_page(path: str) -> str:
-    """A file as Markdown; of a folder the files in it. FileNotFoundError for a link to nothing."""
+    """A file as Markdown; of a folder, links to the programs in it."""
     place = ROOT / path
     if place.is_dir():
         names = sorted(file.name for file in place.iterdir() if file.suffix == ".py")

@@ -79,8 +79,8 @@ def _frame(start: bytes) -> str | None:
 class Audio(KnownFile):
     """An audio file as a value of a sample, by its path or its bytes; stored and read as bytes.
 
-    `container` is "wav", "flac", "mp3", "aac", "ogg", "m4a", "mp4", "aiff", "webm" or "mkv", told from
-    the first bytes, which are all that is looked at.
+    `container` is "wav", "flac", "mp3", "aac", "ogg", "m4a", "mp4", "aiff", "webm" or "mkv", told
+    from the first bytes, which are all that is looked at.
 
     Args:
         path: Of the file; either path or bytes is given.
@@ -99,8 +99,8 @@ class Audio(KnownFile):
 class Video(KnownFile):
     """A video file as a value of a sample, by its path or its bytes; stored and read as bytes.
 
-    `container` is "mp4", "mov", "webm", "mkv", "avi", "ogg", "ts", "mpeg", "flv" or "asf", told from
-    the first bytes, which are all that is looked at.
+    `container` is "mp4", "mov", "webm", "mkv", "avi", "ogg", "ts", "mpeg", "flv" or "asf", told
+    from the first bytes, which are all that is looked at.
 
     Args:
         path: Of the file; either path or bytes is given.
