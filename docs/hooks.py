@@ -2,15 +2,21 @@
 
 In the repository such a link works as it is. On the site each file that a page links to has a page
 of its own below `repository/`, Markdown as a page and anything else as text, so that no link needs
-another host. Docstrings name pages as `docs/NAME.md`, which become links.
+another host. Docstrings name pages as `docs/NAME.md`, which become links. What `--help` of each
+command says becomes a page, so that options are found by search.
 """
 
 from __future__ import annotations
 
+import io
+import os
 import posixpath
 import re
+import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
+from unittest.mock import patch
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -18,6 +24,10 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
 BELOW = "repository"
+
+HELP = "help.md"
+# argparse indents the names of commands so.
+COMMAND = re.compile(r"^    ([a-z]+)(?: |$)", re.MULTILINE)
 
 # What the navigation names, whether or not a page links to it.
 ALWAYS = ("CHANGELOG.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "benchmarks/README.md")
@@ -42,6 +52,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
         text = as_page(path)
         files.append(File.generated(config, page_of(path), content=text))
         waiting += outside(path, text)
+    files.append(File.generated(config, HELP, content=help_page()))
     return files
 
 
@@ -72,6 +83,28 @@ def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files
 
     parts = TAGS.split(html)
     return "".join(part if n % 2 else PAGE_NAME.sub(link, part) for n, part in enumerate(parts))
+
+
+def help_page() -> str:
+    """All that `--help` says, a heading a command."""
+    sys.path.insert(0, str(ROOT / "src"))
+    with patch.dict(os.environ, COLUMNS="100"):  # whatever the terminal of who builds this is
+        told = list(helps("millstream"))
+    return "# What --help says\n" + "".join(
+        f"\n## {command}\n\n```text\n{text}```\n" for command, text in told
+    )
+
+
+def helps(command: str) -> Iterator[tuple[str, str]]:
+    """A command, and the commands that it has, with their help."""
+    from millstream.cli import main
+
+    said = io.StringIO()
+    with redirect_stdout(said), suppress(SystemExit):
+        main([*command.split()[1:], "--help"])
+    yield command, said.getvalue()
+    for name in COMMAND.findall(said.getvalue()):
+        yield from helps(f"{command} {name}")
 
 
 def outside(origin: str, markdown: str) -> Iterator[str]:

@@ -148,6 +148,16 @@ def test_every_argument_is_found_by_search(site: Path) -> None:
     assert wanted - words == set()
 
 
+def test_every_option_of_the_commands_is_found_by_search(site: Path) -> None:
+    page = Loads((site / "help" / "index.html").read_text(encoding="utf-8"))
+    commands = "info ls get plan verify repair prune optimize merge images cache cache-clear"
+    assert {f"millstream-{command}" for command in commands.split()} <= page.ids
+    index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))
+    text = "".join(found["text"] for found in index["docs"] if "help/" in found["location"])
+    for option in ("--take-over", "--older-than", "--max-sides", "--storage-option"):
+        assert option in text
+
+
 # Links --------------------------------------------------------------------------------------------
 
 
