@@ -174,7 +174,7 @@ def small_site(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
     (folder / "CHANGELOG.md").write_text("# Changes\n\nSee docs/index.md, [it](docs/index.md).\n")
     settings = (ROOT / "mkdocs.yml").read_text()
     config = folder / "mkdocs.yml"
-    config.write_text(f"{settings.partition('nav:' + chr(10))[0]}nav: [index.md]\n")
+    config.write_text(f"{settings.partition('nav:' + chr(10))[0]}nav: [index.md, help.md]\n")
     return build(config, folder / "site")
 
 
