@@ -30,7 +30,13 @@ HELP = "help.md"
 COMMAND = re.compile(r"^    ([a-z]+)(?: |$)", re.MULTILINE)
 
 # What the navigation names, whether or not a page links to it.
-ALWAYS = ("CHANGELOG.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "benchmarks/README.md")
+ALWAYS = (
+    "CHANGELOG.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "benchmarks/README.md",
+    "examples/README.md",
+)
 
 LINK = re.compile(r"(?<=\]\()(?![a-z+]+:|#|/)(?P<path>[^)#\s]+)(?P<anchor>#[^)\s]*)?(?=\))")
 FENCED = re.compile(r"(^```(?!`).*?^```\s*$|^````.*?^````\s*$)", re.MULTILINE | re.DOTALL)
