@@ -40,6 +40,8 @@ ALWAYS = (
 
 LINK = re.compile(r"(?<=\]\()(?![a-z+]+:|#|/)(?P<path>[^)#\s]+)(?P<anchor>#[^)\s]*)?(?=\))")
 FENCED = re.compile(r"(^```(?!`).*?^```\s*$|^````.*?^````\s*$)", re.MULTILINE | re.DOTALL)
+# What tests are told of a block of code is nothing to readers; it would not be taken for code.
+MARKED = re.compile(r"^(```python) no-run$", re.MULTILINE)
 PAGE_NAME = re.compile(r"(?<![\w/.-])docs/([\w-]+)\.md\b")
 TAGS = re.compile(r"(<(?:a|pre|script|style)\b.*?</(?:a|pre|script|style)>|<[^>]*>)", re.DOTALL)
 
@@ -75,7 +77,10 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
         return posixpath.relpath(target, posixpath.dirname(here)) + (link["anchor"] or "")
 
     parts = FENCED.split(markdown)  # every other one is code
-    return "".join(part if n % 2 else LINK.sub(on_site, part) for n, part in enumerate(parts))
+    return "".join(
+        MARKED.sub(r"\1", part) if n % 2 else LINK.sub(on_site, part)
+        for n, part in enumerate(parts)
+    )
 
 
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:

@@ -103,6 +103,25 @@ def test_what_is_loaded_from_another_host_is_found(tmp_path: Path) -> None:
     assert "mermaid" in found
 
 
+def left_over(html: str) -> list[str]:
+    """What Markdown should have made into something: fences, lists, tables, links, bold text."""
+    article = html[html.index("<article") : html.index("</article>")]
+    text = re.sub(r"<(pre|code)\b.*?</\1>", "", article, flags=re.DOTALL)
+    return re.findall(r"```|\n *(?:[-*]|\d+\.) \w|\| *:?-{2,}|\*\*|\]\(", text)
+
+
+def test_nothing_is_left_of_markdown(site: Path) -> None:
+    pages = list(site.rglob("index.html"))
+    found = {page: left_over(page.read_text(encoding="utf-8")) for page in pages}
+    assert len(found) > 30
+    assert {page: left for page, left in found.items() if left} == {}
+
+
+def test_what_is_left_of_markdown_is_found() -> None:
+    text = "so:\n- a list\n\n| a |\n|---|\n\n**b [c](d)\n1. e\n```sh\n<pre>**</pre>"
+    assert left_over(f"<article>{text}</article>") == ["\n- a", "|---", "**", "](", "\n1. e", "```"]
+
+
 # The reference ------------------------------------------------------------------------------------
 
 
