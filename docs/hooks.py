@@ -26,11 +26,13 @@ ROOT = Path(__file__).parents[1]
 BELOW = "repository"
 
 HELP = "help.md"
+NOT_FOUND_BY_SEARCH = "---\nsearch:\n  exclude: true\n---\n\n"
 # argparse indents the names of commands so.
 COMMAND = re.compile(r"^    ([a-z]+)(?: |$)", re.MULTILINE)
 
 # What the navigation names, whether or not a page links to it.
 ALWAYS = (
+    "README.md",
     "CHANGELOG.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -127,8 +129,13 @@ def outside(origin: str, markdown: str) -> Iterator[str]:
 
 
 def resolved(origin: str, link: str) -> str:
-    """The path in the repository that a link means which stands in the file `origin`."""
-    return posixpath.normpath(posixpath.join(posixpath.dirname(origin), link))
+    """The path in the repository that a link means which stands in the file `origin`.
+
+    A folder that has a README is that.
+    """
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(origin), link))
+    readme = f"{path}/README.md"
+    return readme if (ROOT / readme).exists() else path
 
 
 def page_of(path: str) -> str:
@@ -146,5 +153,7 @@ def as_page(path: str) -> str:
         listed = "\n".join(f"- [{name}]({place.name}/{name})" for name in names)
         return f"# {path}\n\n{listed}\n"
     text = place.read_text(encoding="utf-8")
+    if place.suffix == ".md":
+        return text
     language = {".py": "python", ".json": "json"}.get(place.suffix, "text")
-    return text if place.suffix == ".md" else f"# {path}\n\n````{language}\n{text}````\n"
+    return f"{NOT_FOUND_BY_SEARCH}# {path}\n\n````{language}\n{text}````\n"

@@ -106,7 +106,7 @@ def test_what_is_loaded_from_another_host_is_found(tmp_path: Path) -> None:
 def left_over(html: str) -> list[str]:
     """What Markdown should have made into something: fences, lists, tables, links, bold text."""
     article = html[html.index("<article") : html.index("</article>")]
-    text = re.sub(r"<(pre|code)\b.*?</\1>", "", article, flags=re.DOTALL)
+    text = re.sub(r"<(pre|code)\b.*?</\1>|<!--.*?-->", "", article, flags=re.DOTALL)
     return re.findall(r"```|\n *(?:[-*]|\d+\.) \w|\| *:?-{2,}|\*\*|\]\(", text)
 
 
@@ -187,9 +187,9 @@ def small_site(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
     (docs / "index.md").write_text(text)
     (docs / "hooks.py").write_text((ROOT / "docs" / "hooks.py").read_text())
     (folder / "outside.py").write_text("answer = 42\n")
-    for name in ("CHANGELOG.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "benchmarks/README.md"):
+    for name in ("README", "CHANGELOG", "ARCHITECTURE", "CONTRIBUTING", "benchmarks/README"):
         (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(f"# Of {name}\n")
+        (folder / f"{name}.md").write_text(f"# Of {name}\n")
     (folder / "CHANGELOG.md").write_text("# Changes\n\nSee docs/index.md, [it](docs/index.md).\n")
     settings = (ROOT / "mkdocs.yml").read_text()
     config = folder / "mkdocs.yml"
@@ -198,10 +198,13 @@ def small_site(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_file_outside_of_docs_becomes_a_page(tmp_path: Path) -> None:
-    done = small_site(tmp_path, "# Page\n\n[code](../outside.py)\n\n```python\na[0](../b)\n```\n")
+    done = small_site(
+        tmp_path,
+        "# Page\n\n[it](../outside.py) [to](../benchmarks)\n\n```python\na[0](../b)\n```\n",
+    )
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "site" / "index.html").read_text()
-    assert 'href="repository/outside.py/"' in page
+    assert 'href="repository/outside.py/"' in page and 'href="repository/benchmarks/"' in page
     assert "42" in (tmp_path / "site/repository/outside.py/index.html").read_text()
     changes = (tmp_path / "site/repository/CHANGELOG/index.html").read_text()
     assert changes.count('href="../.."') >= 2  # the link, and the page that is only named
