@@ -1,4 +1,4 @@
-# make demo | test | check | bench | bench-full | clean
+# make demo | test | check | docs | bench | bench-full | clean
 #
 # Each target sets up what it needs by itself. To choose an interpreter: make test PYTHON=python3.12
 
@@ -19,7 +19,7 @@ NEEDS := import sys; v = sys.version_info; v < (3, 11) and sys.exit( \
 	'millstream needs Python 3.11 or newer; $(PYTHON) is %d.%d.\n' % v[:2] + \
 	'Name another one: make $(or $(MAKECMDGOALS),demo) PYTHON=python3.12')
 
-.PHONY: demo test check lint bench bench-full clean
+.PHONY: demo test check lint docs bench bench-full clean
 
 demo: $(READY)
 	$(PY) examples/demo.py
@@ -30,9 +30,14 @@ lint: $(READY)
 	$(PY) -m mypy
 
 check: lint
-	$(PY) -m pytest -q tests/house/test_import_direction.py tests/house/test_docs_run.py
+	$(PY) -m pytest -q tests/house/test_import_direction.py tests/house/test_docs_run.py \
+		tests/house/test_site.py
 
-# All of `check`: its two tests are among all tests.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+	@echo "To read it: $(PY) -m http.server --directory site --bind 127.0.0.1 8000"
+
+# All of `check`: its three tests are among all tests.
 test: lint $(AZURITE_READY) $(TRACES_READY)
 	$(PY) -m pytest -q -n 2 --dist loadfile
 
@@ -54,7 +59,7 @@ bench-full: $(READY) $(BENCH_READY)
 	$(BENCH_PY) benchmarks/shuffle_quality.py
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) $(BENCH_VENV)-arrow $(BENCH_VENV)-mosaic build dist demo-out benchmarks/out
+	rm -rf $(VENV) $(BENCH_VENV) $(BENCH_VENV)-arrow $(BENCH_VENV)-mosaic build dist site demo-out benchmarks/out
 	rm -rf .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

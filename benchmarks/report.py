@@ -262,8 +262,9 @@ def page(found: dict[str, Any], all_of_them: Sequence[Outcome]) -> str:
     return "\n\n".join(
         [
             "# Benchmarks",
-            "Made by `benchmarks/report.py` from the trials of `benchmarks/run.py`; "
-            "benchmarks/README.md says what the numbers mean.",
+            "How fast millstream is beside other libraries, where it loses too. Made by "
+            "`benchmarks/report.py` from the trials of `benchmarks/run.py`; "
+            "[benchmarks/README.md](../benchmarks/README.md) says what the numbers mean.",
             "\n".join(about),
             summary(all_of_them),
             *map(details, all_of_them),

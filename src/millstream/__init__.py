@@ -92,7 +92,16 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'millstream' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    try:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ModuleNotFoundError(
+            f"{name} needs torch: pip install 'millstream[torch]'; without it, "
+            "dataset.batches(batch_size) gives batches of numpy arrays",
+            name="torch",
+        ) from None
     globals()[name] = value
     return value
 

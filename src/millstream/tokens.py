@@ -12,12 +12,14 @@ class TokensLoader:
     """For `optimize`: samples are 1-D arrays of integers, which are laid end to end. For
     `StreamingDataset`: these are read in blocks of one size, across the borders of documents.
 
-    block_size: tokens a block; only for reading, and not part of what is written. Block i has the
-        tokens from i * block_size on. Tokens at the end that fill no block are left out.
-    return_boundaries: Whether a sample is a dict {"tokens": ..., "segment_ids": ...}; the latter,
-        int32, counts the documents of the block from 0, a number a token: for masks.
+    Args:
+        block_size: Tokens a block; only for reading, and not part of what is written. Block i has
+            the tokens from i * block_size on. Tokens at the end that fill no block are left out.
+        return_boundaries: Whether a sample is a dict {"tokens": ..., "segment_ids": ...}; the
+            latter, int32 (block_size,), counts the documents of the block from 0: for masks.
 
-    Raises UsageError for values that make no sense.
+    Raises:
+        UsageError: For values that make no sense.
     """
 
     block_size: int | None = None

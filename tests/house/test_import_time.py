@@ -32,6 +32,20 @@ def test_reading_and_writing_need_no_torch() -> None:
     assert not modules & HEAVY
 
 
+def test_the_loader_without_torch_says_what_to_install() -> None:
+    statements = """
+sys.modules["torch"] = None
+try:
+    from millstream import StreamingDataLoader
+except ImportError as error:
+    assert error.name == "torch"
+    assert "pip install 'millstream[torch]'" in str(error), error
+else:
+    raise AssertionError("torch was found")
+"""
+    assert "millstream" in modules_after(statements)
+
+
 def test_the_command_line_needs_nothing_heavy() -> None:
     assert not modules_after("import millstream.cli") & HEAVY
 

@@ -21,8 +21,14 @@ class AESGCMEncryption(PasswordEncryption):
     Each chunk has a key of its own, which is made of that key, so that no number of rows is too
     many for it. A ciphertext is bound to its job, chunk and row: one that was moved does not open.
 
-    password: opens the data, or, with a key, the file that `save` writes the key to. key: 32
-    bytes. level: "sample" encrypts each row, "chunk" all rows of a chunk at once.
+    Args:
+        password: Opens the data; or, with a key, the file that `save` writes the key to.
+        level: "sample" encrypts each row, "chunk" all rows of a chunk at once.
+        key: 32 bytes, such as `os.urandom(32)`.
+
+    Raises:
+        UsageError: For neither a password nor a key, or a key of another length.
+        UnsupportedError: The package cryptography is missing.
     """
 
     kind: ClassVar[str] = "aes-gcm"

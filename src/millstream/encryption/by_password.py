@@ -153,6 +153,12 @@ class PasswordEncryption(Encryption):
         return self
 
     load = ClassOrInstance(_load)
+    """`load(path, password=None)`: what `save` wrote.
+
+    On the class it makes an object, with the password of the file; on an object it takes that
+    object's, unless another is given, and returns the object. CannotDecrypt for another password,
+    ObjectNotFound.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,13 +45,13 @@ class Sealing(Protocol):
 class Encryption(ABC):
     """How the rows of a dataset are encrypted: subclass it with `encrypt` and `decrypt`.
 
-    Both are called in worker processes, to which the object travels by pickle. level: "sample" has
-    them called with each row, "chunk" with all rows of a chunk at once.
+    Both are called in worker processes, to which the object travels by pickle.
 
     The other methods are what this library asks of its own kinds; a subclass can leave them alone.
     """
 
     level: Level = "sample"
+    """Whether they are called with each row, "sample", or with all rows of a chunk, "chunk"."""
     # How a chunk names it.
     kind: ClassVar[str] = "custom"
 

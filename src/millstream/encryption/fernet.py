@@ -24,7 +24,13 @@ class FernetEncryption(PasswordEncryption):
     and several times the time of AESGCMEncryption. A token says when it was made, and does not say
     which row it is.
 
-    level: "sample" for each row a token, "chunk" for all rows of a chunk in one.
+    Args:
+        password: Text; whoever has it reads the data.
+        level: "sample" for each row a token, "chunk" for all rows of a chunk in one.
+
+    Raises:
+        UsageError: For arguments that make no sense.
+        UnsupportedError: The package cryptography is missing.
     """
 
     kind: ClassVar[str] = "fernet"

@@ -55,8 +55,15 @@ class RSAEncryption(Encryption):
     with RSA.
 
     A new object has a new pair of keys, made when they are first needed; `load_private_key` and
-    `load_public_key` take one from a file. password: that private keys are saved under, and
-    loaded with. level: as in AESGCMEncryption, which rows and their places are encrypted like.
+    `load_public_key` take one from a file. Rows are bound to their places, as by AESGCMEncryption.
+
+    Args:
+        password: That private keys are saved under, and loaded with.
+        level: "sample" encrypts each row, "chunk" all rows of a chunk at once.
+
+    Raises:
+        UsageError: For arguments that make no sense.
+        UnsupportedError: The package cryptography is missing.
     """
 
     kind: ClassVar[str] = "rsa"
@@ -148,7 +155,16 @@ class RSAEncryption(Encryption):
         return self
 
     load_private_key = ClassOrInstance(_load_private)
+    """`load_private_key(path, password=None, level=None)`: the pair of keys of a file.
+
+    On the class it makes an object; on an object, that has the keys and is returned. CannotDecrypt
+    for another password, or what is no such file; ObjectNotFound for none.
+    """
     load_public_key = ClassOrInstance(_load_public)
+    """`load_public_key(path, level=None)`: the public key of a file, enough to write, not to read.
+
+    On the class it makes an object; on an object, that has the key and is returned.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

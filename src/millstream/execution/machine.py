@@ -13,8 +13,15 @@ from millstream.units import parse_size
 class Machine:
     """What `optimize` and `map` ask of each of `num_nodes` machines.
 
-    cpus, gpus: how many. memory: bytes, a number or text such as "64GB"; None for any. The names
-    below are those of LitData, with the CPUs that their machines have. Raises UsageError.
+    The names below are those of LitData, with the CPUs that their machines have.
+
+    Args:
+        cpus: How many.
+        gpus: How many.
+        memory: Bytes, a number or text such as "64GB"; None for any.
+
+    Raises:
+        UsageError: For values that make no sense.
     """
 
     cpus: int = 1

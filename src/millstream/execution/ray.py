@@ -38,12 +38,22 @@ START_ONE = (
 class RayExecutor:
     """The executor of a Ray cluster, on one of whose machines this process runs.
 
-    address: as for `ray.init`, "HOST:6379" or "auto". None is the cluster that this process is
-    connected to, else the one of this machine. num_workers: so many on each machine, by default
-    one a CPU: of `machine`, else of the cluster. num_nodes: how many machines, by default all
-    that the cluster has now. Workers are spread over the machines that have what they ask for: a
-    `num_workers`-th of `machine` each, a CPU without one. runtime_env: what Ray is to set up for
-    them. wait_seconds: how long the cluster may be without any worker. Raises UsageError.
+    Workers are spread over the machines that have what they ask for: a `num_workers`-th of
+    `machine` each, a CPU without one.
+
+    Args:
+        address: As for `ray.init`, "HOST:6379" or "auto". None is the cluster that this process is
+            connected to, else the one of this machine.
+        num_workers: So many on each machine, by default one a CPU: of `machine`, else of the
+            cluster.
+        machine: What each machine has to have.
+        num_nodes: How many machines, by default all that the cluster has now.
+        runtime_env: What Ray is to set up for workers.
+        wait_seconds: How long the cluster may be without any worker.
+
+    Raises:
+        UsageError: For values that make no sense.
+        UnsupportedError: For an address of Ray Client.
     """
 
     address: str | None = None

@@ -60,10 +60,18 @@ class Difference:
 class CoverageReport:
     """Whether a rank was given just the planned rows, each at its position, in a part of an epoch.
 
-    run: names the data, the order and the division; it is the same on all ranks of a run. start,
-    stop: the positions, over all ranks, that the steps covered. delivered, planned: the
-    count of rows and a 128-bit sum over hashes of (position, row); those of several ranks, or of
-    the parts of an interrupted epoch, can be added up. differences: where they are not equal.
+    Attributes:
+        run: Names the data, the order and the division; it is the same on all ranks of a run.
+        epoch: Its number.
+        rank: Whose report this is.
+        ranks: Of how many.
+        start: The first position, over all ranks, that the steps covered.
+        stop: The position after the last one.
+        steps: That were delivered.
+        delivered: The count of rows and a 128-bit sum over hashes of (position, row); those of
+            several ranks, or of the parts of an interrupted epoch, can be added up.
+        planned: The same, of the plan.
+        differences: The steps in which they are not equal.
     """
 
     run: str
@@ -85,8 +93,9 @@ class CoverageReport:
     def combined(self, reports: Iterable[CoverageReport]) -> RanksReport:
         """This report with those of the other ranks: whether all got what was planned up to here.
 
-        One of this rank may be among them, and several of a rank if they are the same: those of
-        processes that share a replica.
+        Args:
+            reports: One of this rank may be among them, and several of a rank if they are the
+                same: those of processes that share a replica.
         """
         return combine([self, *reports])
 
@@ -136,8 +145,14 @@ class CoverageReport:
 class RanksReport:
     """Whether all ranks together were given just the planned rows, in a part of an epoch.
 
-    start, stop: the positions between which all ranks read. delivered, planned: of all of them.
-    problems: why it is not so.
+    Attributes:
+        epoch: Its number.
+        ranks: How many there are.
+        start: The position from which all ranks read.
+        stop: The position up to which they read.
+        delivered: The count and sum of all ranks.
+        planned: The same, of the plan.
+        problems: Why it is not as planned, in words.
     """
 
     epoch: int

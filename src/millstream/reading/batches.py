@@ -25,6 +25,7 @@ class Batches:
         self._run = Run(feed, shape, rank)
 
     def __iter__(self) -> Iterator[Any]:
+        """The batches of the next epoch; after `load_state_dict`, those that were left."""
         return self._epoch(self._run.start())
 
     def _epoch(self, plan: Plan) -> Iterator[Any]:

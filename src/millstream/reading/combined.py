@@ -112,8 +112,12 @@ class CombinedStreamingDataset(Streamed):
     def counts(self, state: Mapping[str, Any] | None = None) -> list[int]:
         """How many samples of each dataset, nested ones one by one, a whole epoch has.
 
-        state: of a loader, or of `batches()`: how many were delivered in the epoch that it is in.
-        Raises StateMismatch if it is another's.
+        Args:
+            state: Of a loader, or of `batches()`: how many were delivered in the epoch that it is
+                in.
+
+        Raises:
+            StateMismatch: The state is another's.
         """
         if state is None:
             return list(self._whole.used)

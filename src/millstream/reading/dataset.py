@@ -81,7 +81,8 @@ class StreamingDataset(Indexed):
             them; each reads the fields of its `kind`, a kind of ours too.
         session_options: What LitData gives to a session of boto3, such as `profile_name`; the
             same as in `storage_options`, which win.
-        max_pre_download, index_path: Without effect.
+        max_pre_download: Without effect: how much is fetched ahead is found by measuring.
+        index_path: Without effect: the manifest is found by itself, and `version` chooses one.
 
     Raises:
         DatasetNotFound, CorruptData, UnsupportedError: For what lies at `input_dir`.

@@ -14,8 +14,12 @@ PathText = str | os.PathLike[str]
 class Dir:
     """Where a dataset lies, and where its cache does: for `StreamingDataset(input_dir=Dir(...))`.
 
-    path: the folder of the cache; without a url, the dataset's own folder. url: the dataset's.
-    Raises UsageError for neither.
+    Args:
+        path: The folder of the cache; without a url, the dataset's own folder.
+        url: The dataset's.
+
+    Raises:
+        UsageError: For neither.
     """
 
     path: PathText | None = None

@@ -55,11 +55,21 @@ class Costed(Protocol):
 class Explanation:
     """What an epoch costs one rank, or all together if `rank` is None.
 
-    samples: without those that only fill a batch. left_out: by drop_last, of all ranks. chunks,
-    chunk_bytes: that are read, each counted once. requests: that fetch them whole, besides ranges
-    read ahead of these. peak_bytes: the most in chunks that have to be kept at the same time; with
-    room for them in the cache, and for what is fetched ahead, none is fetched twice.
-    first_batch_chunks: the most whose heads the first step needs.
+    Attributes:
+        epoch: Its number.
+        rank: Whose costs these are; None: those of all together.
+        ranks: How many there are.
+        batch_size: Samples a batch on each rank.
+        steps: Of the epoch.
+        samples: Without those that only fill a batch.
+        left_out: Samples that drop_last leaves out, of all ranks.
+        repeated: Samples that are read again to fill batches.
+        chunks: That are read, each counted once.
+        chunk_bytes: Of these.
+        requests: That fetch them whole, besides ranges read ahead of these.
+        peak_bytes: The most in chunks that have to be kept at the same time; with room for them
+            in the cache, and for what is fetched ahead, none is fetched twice.
+        first_batch_chunks: The most chunks whose heads the first step needs.
     """
 
     epoch: int
@@ -102,7 +112,19 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetPlan(Plan):
-    """The plan of a dataset's epoch, which also knows what its rows cost."""
+    """The plan of a dataset's epoch, which also knows what its rows cost.
+
+    `dataset.plan()` and `loader.plan()` make one. Rank r of R reads the positions p with
+    p mod R = r.
+
+    Attributes:
+        epoch: The epoch's order: `epoch.rows(positions)` are row numbers, `epoch.number` its own.
+        batch_size: Samples a batch on each rank.
+        ranks: How many there are.
+        drop_last: Whether only steps count that give each rank a full batch.
+        start: The position that step 0 begins at.
+        pad: Whether the last step is filled up with samples that came before.
+    """
 
     feed: Feed
 

@@ -31,7 +31,14 @@ class Indexed(Streamed):
         return self._stream.length
 
     def __getitem__(self, index: Any) -> Any:
-        """A sample for an integer, a list of samples for a slice or a list of integers."""
+        """A sample for an integer, a list of samples for a slice or a list of integers.
+
+        Args:
+            index: Integers count from 0, or from the end if they are negative.
+
+        Raises:
+            RowOutOfRange: There is no such sample.
+        """
         if isinstance(index, slice):
             return self._several(np.arange(*index.indices(len(self)), dtype=np.int64))
         if isinstance(index, int | np.integer) and not isinstance(index, bool):

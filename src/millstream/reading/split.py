@@ -39,6 +39,9 @@ def train_test_split(
             shares at most two with others, so that of data that is far away only its own share
             is fetched; if the data is sorted, parts differ as chunks do.
 
+    Returns:
+        A dataset for each of `splits`, of the class of the one that is given.
+
     Raises:
         UsageError: An argument makes no sense, or a part would be empty.
     """

@@ -20,9 +20,14 @@ TRAINER = -1
 class ReadStats:
     """What reading has cost so far; adds up over datasets and processes.
 
-    fetched: whole chunks, and their bytes, from the store. opened: chunks out of the cache. ranged:
-    requests for parts of chunks, and the bytes of these. replaced: copies in the cache that had
-    gone bad. opened_bytes: what came out of compression or encryption, near or far.
+    Attributes:
+        fetched_chunks: Whole chunks from the store.
+        fetched_bytes: Of these.
+        opened_chunks: Chunks out of the cache.
+        ranged_requests: For parts of chunks.
+        ranged_bytes: Of these parts.
+        replaced_chunks: Copies in the cache that had gone bad.
+        opened_bytes: What came out of compression or encryption, near or far.
     """
 
     fetched_chunks: int = 0
@@ -76,11 +81,20 @@ class Stages(NamedTuple):
 class LoaderStats(ReadStats):
     """What reading has cost, and how many seconds went where; print it to see what is slowest.
 
-    seconds: of the trainer, from where it asked for a batch to where it asked for the next, all
-    together; waited: those of them in which it waited for a batch; started: the part of these
-    until the first batch of an epoch was begun, as workers start; handed_over: the part in which
-    the batch was already made. Of the workers, all together: fetch (waiting for the
-    network), read, decode (with transforms), collate, and idle: until the trainer wants more.
+    What ReadStats counts is counted here too. The seconds of workers are those of all together.
+
+    Attributes:
+        batches: That the trainer was given.
+        seconds: Of the trainer, from where it asked for a batch to where it asked for the next.
+        waited_seconds: Those of them in which it waited for a batch.
+        started_seconds: The part of these until the first batch of an epoch was begun, as workers
+            start.
+        handed_over_seconds: The part of the waiting in which the batch was already made.
+        fetch_seconds: In which workers waited for the network.
+        read_seconds: In which workers read and verified.
+        decode_seconds: In which workers decoded, and ran transforms.
+        collate_seconds: In which workers put batches together.
+        idle_seconds: In which workers waited until the trainer wanted more.
     """
 
     batches: int = 0

@@ -95,6 +95,9 @@ class Streamed(ABC):
 
         The workers of a plain torch DataLoader get a copy of the dataset for each epoch: there
         this has to be called before each, or every epoch has the order of the first.
+
+        Args:
+            epoch: Its number, from 0.
         """
         self._epoch = epoch
 
@@ -113,8 +116,16 @@ class Streamed(ABC):
         """Who reads what when in an epoch: `.batch(step, rank)` gives row numbers, `.when(row)`
         the places of a row, `.explain()` what it costs. `loader.plan()` is that of a loader.
 
-        drop_last, pad: as for a loader. start: the position that step 0 begins at, as a state has
-        it that a run goes on from.
+        Args:
+            batch_size: Samples a batch on each rank.
+            ranks: How many there are.
+            epoch: Its number, from 0.
+            drop_last: As for a StreamingDataLoader.
+            pad: As for a StreamingDataLoader.
+            start: The position that step 0 begins at, as a state has it that a run goes on from.
+
+        Raises:
+            UsageError: For arguments that make no sense.
         """
         shape = divided(batch_size, ranks, self._drops(drop_last), pad)
         order = self._feed.order(ranks, batch_size=batch_size)
@@ -132,8 +143,17 @@ class Streamed(ABC):
         """Epochs of numpy batches, without torch: the structure of a sample around arrays
         (batch, *shape), or lists where rows differ in shape or are no arrays.
 
-        Transforms are not applied: they are functions of one sample. drop_last, pad: as for a
-        StreamingDataLoader.
+        Transforms are not applied: they are functions of one sample.
+
+        Args:
+            batch_size: Samples a batch on each rank.
+            rank: The number of this process among those that train, from 0.
+            ranks: How many train.
+            drop_last: As for a StreamingDataLoader.
+            pad: Whether the last batch is full on every rank, as for a StreamingDataLoader.
+
+        Raises:
+            UsageError: For arguments that make no sense.
         """
         check_rank(rank, ranks)
         shape = divided(batch_size, ranks, self._drops(drop_last), pad)

@@ -77,9 +77,16 @@ def open_store(
 ) -> Store:
     """The store at a path or a URL; no request is made yet.
 
-    Raises UsageError for what is not one, and for options that its service does not know;
-    UnsupportedError if the package is missing that the service needs. What a place cannot do (a
-    web server can neither list nor write) raises UnsupportedError when it is asked for.
+    What a place cannot do (a web server can neither list nor write) raises UnsupportedError when
+    it is asked for.
+
+    Args:
+        place: A path or a URL, see docs/stores.md.
+        storage_options: Credentials and endpoint for a URL.
+
+    Raises:
+        UsageError: It is neither, or its service does not know an option.
+        UnsupportedError: The package is missing that the service needs.
     """
     found = parse(place)
     if isinstance(found, Path) or found.service == "memory":

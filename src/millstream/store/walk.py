@@ -24,8 +24,19 @@ def walk(
     removed from the list of folders while the walk waits is not walked into. Links to folders are
     listed and not followed. A folder and a name joined by a slash are the path or URL of a file.
 
-    Raises FileNotFoundError if a local path does not exist, UnsupportedError for a place that
-    cannot be listed, and what the store raises.
+    Args:
+        place: A path, or a URL of whatever can be listed: see docs/stores.md.
+        max_workers: The most folders that are listed at once.
+        storage_options: Credentials and endpoint for a URL, see docs/stores.md.
+
+    Returns:
+        An iterator, which lists as it goes.
+
+    Raises:
+        FileNotFoundError: A local path does not exist.
+        UnsupportedError: The place cannot be listed.
+        UsageError: max_workers is below 1.
+        StorageError: The place does not answer, or denies access.
     """
     if max_workers < 1:
         raise UsageError(f"walk needs max_workers of 1 or more, got {max_workers}")

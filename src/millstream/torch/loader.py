@@ -79,26 +79,31 @@ class StreamingDataLoader(DataLoader[Any]):
         persistent_workers: Whether workers are kept from one epoch to the next.
         workers: "processes", or "threads" of this process: they start at once and share everything,
             for functions that let go of the interpreter's lock. See docs/loading.md.
-        rank, ranks: This process among those that train; found from torch.distributed or the
-            launcher if not given. Where several processes train one replica (tensor or pipeline
-            parallelism), they give the same rank.
+        rank: The number of this process among those that train, from 0; found from
+            torch.distributed or the launcher if not given. Where several processes train one
+            replica (tensor or pipeline parallelism), they give the same rank.
+        ranks: How many processes, or replicas, train; found in the same way, and given with rank.
         replay: Only so many batches are made, and given again and again until an epoch has its
             usual length: how fast the trainer is when its data costs nothing. There is no state and
             no coverage of that: UsageError.
-        profile_batches, profile_skip_batches, profile_dir: Of so many batches, after some, the
-            stages are written to `result.json` in a folder, by default the current one: a trace
-            for ui.perfetto.dev or chrome://tracing.
+        profile_batches: Of so many batches the stages are written to `result.json`: a trace for
+            ui.perfetto.dev or chrome://tracing. See docs/loading.md.
+        profile_skip_batches: How many batches come before those.
+        profile_dir: The folder of that file; by default the current one.
+        sampler: UsageError: the order is the dataset's.
+        batch_sampler: UsageError: the order is the dataset's.
+        multiprocessing_context: Changes nothing, and warns: workers are started by exec.
+        pin_memory_device: As torch's.
+        in_order: False changes nothing, and warns: batches always come in order.
 
-    `sampler` and `batch_sampler` raise UsageError; `multiprocessing_context` and
-    `in_order=False` change nothing and warn; `pin_memory_device` is torch's.
-
-    Raises, when iterated:
-        WorkerDied: A worker has ended; names it and the batch it was at.
+    Raises:
+        UsageError: For arguments that make no sense. When iterated: the samples have no default
+            batch; or torch.distributed was initialized after the first batches were made, and says
+            another rank.
+        WorkerDied: When iterated: a worker has ended; names it and the batch it was at.
         WorkerTimeout: A batch took longer than `timeout`.
         FunctionError: A transform, a `__getitem__`, the `collate_fn` or `worker_init_fn` raised.
         NotPicklable: The dataset or a function cannot be sent to a worker.
-        UsageError: The samples have no default batch; or torch.distributed was initialized after
-            the first batches were made, and says another rank.
         CorruptData: Bytes of the dataset are not what was written.
     """
 
@@ -189,6 +194,7 @@ class StreamingDataLoader(DataLoader[Any]):
         return {**self.__dict__, "_latest": None}
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        """The batches of the next epoch; after `load_state_dict`, those that were left."""
         run = self._run
         self._found.check()
         before = None if self._latest is None else self._latest()

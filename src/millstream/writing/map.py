@@ -88,10 +88,23 @@ def map(
         fast_dev_run: True for the first ten inputs alone, or how many.
         input_dir: A folder or URL that inputs which are relative paths are below.
         reader: Is called with an input; fn gets what it returns.
-        storage_options, take_over, verbose: As of `optimize`.
-        num_nodes, machine, executor: A job on several machines of a Ray cluster, as of `optimize`.
-        reorder_files, num_downloaders, num_uploaders, start_method, use_checkpoint, optimize_dns:
-            Without effect.
+        storage_options: Credentials and endpoint, see docs/stores.md: of the bucket, and of inputs
+            that are URLs of the same service; with a local output_dir, of the service that the
+            inputs lie in. They are written down nowhere.
+        take_over: Goes on with a job in a bucket although another machine is noted as being at
+            it, as of `optimize`.
+        verbose: True shows the progress bar and the report, False neither; by default the bar
+            is shown on terminals only.
+        num_nodes: How many machines of a Ray cluster work, as of `optimize`.
+        machine: What each of these machines has to have.
+        executor: `RayExecutor(address=...)` for a cluster that is not this machine's own.
+        reorder_files: Without effect: work goes to whichever worker is free, and the result has
+            the order of the inputs.
+        num_downloaders: Without effect: each worker fetches a few inputs ahead.
+        num_uploaders: Without effect: workers upload side by side.
+        start_method: Without effect: workers are started by exec.
+        use_checkpoint: Without effect: a job that was stopped always goes on.
+        optimize_dns: Without effect: names are resolved as the system does it.
 
     Returns:
         A report: inputs, files, bytes, seconds, skipped inputs.

@@ -151,8 +151,13 @@ def optimize(
         executor: `RayExecutor(address=...)` for a cluster that is not this machine's own.
         shard: "3/16" does shard 3, from 0, of 16 that share output_dir and know nothing of each
             other, as under SLURM or torchrun; `commit` then publishes. See docs/clusters.md.
-        reorder_files, num_downloaders, num_uploaders, start_method, use_checkpoint, optimize_dns:
-            Without effect.
+        reorder_files: Without effect: work goes to whichever worker is free, and the result has
+            the order of the inputs.
+        num_downloaders: Without effect: each worker fetches a few inputs ahead.
+        num_uploaders: Without effect: workers upload side by side.
+        start_method: Without effect: workers are started by exec.
+        use_checkpoint: Without effect: a job that was stopped always goes on.
+        optimize_dns: Without effect: names are resolved as the system does it.
 
     Returns:
         A report: samples, bytes, chunks, seconds, skipped inputs. Of a shard: what that has made.

@@ -11,12 +11,23 @@ from millstream.writing.segment import Skipped
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """samples, chunks: counts, of what the job wrote. bytes: of these chunks. seconds: of this run.
+    """What a job says that wrote a dataset; printed, in one line.
 
-    version: the number of the version that holds them; total: all samples in that. replaced: the
-    version that an overwrite followed, which is kept: its number, samples and bytes. shard: of a
-    job that is run in shards, whose version is 0 until it is committed; samples and bytes are then
-    what this shard made of its inputs, chunks are those of the job that are built by now.
+    Attributes:
+        place: Where the dataset is.
+        samples: Of the job, of earlier runs of it too.
+        bytes: Of the job's chunks.
+        chunks: How many these are.
+        seconds: Of this run.
+        skipped: The inputs that raised, with on_error="skip".
+        already_done: Whether the job was finished before this run.
+        version: The number of the version that holds the samples.
+        total: All samples in that version.
+        replaced: Of the version that an overwrite followed, which is kept: its number, samples
+            and bytes.
+        shard: Of a job that is run in shards, whose version is 0 until it is committed; samples and
+            bytes are then what this shard made of its inputs, chunks are those of the job that are
+            built by now.
     """
 
     place: str
@@ -61,7 +72,17 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapReport:
-    """What a map says. files, bytes: of all inputs, of earlier runs too; seconds: of this run."""
+    """What a map says; printed, in one line.
+
+    Attributes:
+        place: Where the files are.
+        inputs: How many there are.
+        files: Of all inputs, of earlier runs too.
+        bytes: Of these files.
+        seconds: Of this run.
+        skipped: The inputs that raised, with on_error="skip".
+        already_done: Whether all files were there before this run.
+    """
 
     place: str
     inputs: int

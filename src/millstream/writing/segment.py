@@ -37,7 +37,10 @@ Span = tuple[int, int]
 class Skipped:
     """An input whose function raised, with on_error="skip".
 
-    input: its index. kept: how many samples it had yielded before; they are in the dataset.
+    Attributes:
+        input: Its index.
+        error: What was raised, in one line.
+        kept: How many samples it had yielded before; they are in the dataset.
     """
 
     input: int

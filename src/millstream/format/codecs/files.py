@@ -34,7 +34,12 @@ START_BYTES = 192
 class File:
     """A whole file as a value of a sample; it is stored, and read back, as bytes.
 
-    Raises OSError if there is no such file, SampleError if it is a folder or a device.
+    Args:
+        path: Of the file. It is read when its chunk is built, if it is among the inputs of the job.
+
+    Raises:
+        OSError: There is no such file.
+        SampleError: It is a folder or a device.
     """
 
     path: PathText
@@ -83,11 +88,17 @@ class Image(KnownFile):
     """A JPEG, PNG or TIFF file as a value of a sample, by its path or its bytes; or an array.
 
     A file is stored as it is, and read back like an image opened by Pillow; that is not needed to
-    write it. Only the first bytes are looked at. array: pixels, uint8 or uint16 (height, width) or
-    uint8 (height, width, channels) for grey, grey with alpha, RGB or RGBA; they are stored
-    losslessly, and not compressed. container: the format, as Pillow calls it. Raises SampleError
-    for a file of another format or an array of another shape, and OSError for a file that cannot
-    be opened.
+    write it. Only the first bytes are looked at. `container` is the format, as Pillow calls it.
+
+    Args:
+        path: Of the file; one of path, bytes and array is given.
+        bytes: What is in it.
+        array: Pixels, uint8 or uint16 (height, width), or uint8 (height, width, channels) for
+            grey, grey with alpha, RGB or RGBA. They are stored losslessly, and not compressed.
+
+    Raises:
+        SampleError: The file is of another format, or the array of another shape.
+        OSError: The file cannot be opened.
     """
 
     array: Any = field(default=None, repr=False, kw_only=True)
@@ -119,15 +130,22 @@ class Jpeg(Image):
     """An image that is stored as a JPEG file: as it is, or encoded anew.
 
     Without quality and max_side it has to be a JPEG file, whose bytes are kept. With them any
-    JPEG, PNG or TIFF file, or array, will do: it is made smaller so that its longer side is
-    max_side pixels, turned upright if its EXIF orientation says so, and encoded with that quality
-    (1 to 100, by default 90). A JPEG file that is small enough and upright keeps its bytes if no
-    quality is asked for. What is encoded anew has its pixels and nothing else: no EXIF, no colour
-    profile. The same input gives the same bytes with the same version of Pillow. See
-    docs/images.md.
+    JPEG, PNG or TIFF file, or array, will do. A JPEG file that is small enough and upright keeps
+    its bytes if no quality is asked for. What is encoded anew is upright, and has its pixels and
+    nothing else: no EXIF, no colour profile. The same input gives the same bytes with the same
+    version of Pillow. See docs/images.md.
 
-    Raises SampleError for a file that is no such image or is cut off, UsageError for knobs that
-    make no sense, OSError for a file that cannot be opened.
+    Args:
+        path: Of the file; one of path, bytes and array is given.
+        bytes: What is in it.
+        array: Pixels, as for Image.
+        quality: Of libjpeg, 1 to 100, to encode with; 90 if only max_side asks for new bytes.
+        max_side: The longer side in pixels that a larger image is made smaller to.
+
+    Raises:
+        SampleError: It is no such image, or is cut off.
+        UsageError: quality or max_side make no sense.
+        OSError: The file cannot be opened.
     """
 
     quality: int | None = field(default=None, kw_only=True)

@@ -24,8 +24,9 @@ _SPECIAL = ({"()"}, {"{}"})
 class Json:
     """Marks a value of a sample to be stored as JSON; reading gives back the bare value.
 
-    value: None, bool, int, float, str, and lists, tuples and dicts of these (dict keys: None,
-    bool, int, float or str).
+    Args:
+        value: None, bool, int, float, str, and lists, tuples and dicts of these (dict keys: None,
+            bool, int, float or str). SampleError for others, when they are stored.
     """
 
     value: Any

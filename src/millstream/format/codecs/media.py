@@ -79,9 +79,16 @@ def _frame(start: bytes) -> str | None:
 class Audio(KnownFile):
     """An audio file as a value of a sample, by its path or its bytes; stored and read as bytes.
 
-    container: "wav", "flac", "mp3", "aac", "ogg", "m4a", "mp4", "aiff", "webm" or "mkv", told from
-    its first bytes, which are all that is looked at. Raises SampleError for another file, OSError
-    for one that cannot be opened.
+    `container` is "wav", "flac", "mp3", "aac", "ogg", "m4a", "mp4", "aiff", "webm" or "mkv", told
+    from the first bytes, which are all that is looked at.
+
+    Args:
+        path: Of the file; either path or bytes is given.
+        bytes: What is in it.
+
+    Raises:
+        SampleError: It is another file.
+        OSError: It cannot be opened.
     """
 
     def _container(self, start: builtins.bytes) -> str:
@@ -92,9 +99,16 @@ class Audio(KnownFile):
 class Video(KnownFile):
     """A video file as a value of a sample, by its path or its bytes; stored and read as bytes.
 
-    container: "mp4", "mov", "webm", "mkv", "avi", "ogg", "ts", "mpeg", "flv" or "asf", told from
-    its first bytes, which are all that is looked at. Raises SampleError for another file, OSError
-    for one that cannot be opened.
+    `container` is "mp4", "mov", "webm", "mkv", "avi", "ogg", "ts", "mpeg", "flv" or "asf", told
+    from the first bytes, which are all that is looked at.
+
+    Args:
+        path: Of the file; either path or bytes is given.
+        bytes: What is in it.
+
+    Raises:
+        SampleError: It is another file.
+        OSError: It cannot be opened.
     """
 
     def _container(self, start: builtins.bytes) -> str:

@@ -13,8 +13,13 @@ from millstream.format.codecs.codec import BlobCodec
 class Text:
     """A str as a value of a sample; it is stored, and read back, as one.
 
-    A plain str does the same: no text is ever taken for the path of a file. Raises SampleError
-    for what is no str.
+    A plain str does the same: no text is ever taken for the path of a file.
+
+    Args:
+        text: The str.
+
+    Raises:
+        SampleError: It is no str.
     """
 
     text: str

@@ -47,15 +47,24 @@ class StreamingRawDataset(Indexed):
     Args:
         input_dir: A folder, whose files are read where they lie; or the URL of a bucket or of a
             dataset repository, or `local:/path`, whose files are read through the cache.
-        cache_dir: As for StreamingDataset.
+        cache_dir: The folder of the cache, on a local disk; by default one of this user.
         indexer: Finds the files in place of a listing, for places without one, such as web servers:
             has `discover_files(input_dir, storage_options)`, which returns FileMetadata.
         storage_options: Credentials and endpoints for a URL, see docs/stores.md.
         cache_files: Whether what is far away goes through the cache, and is there in the next
             epoch. False: it is fetched anew whenever it is read, into up to 256 MB of memory ahead.
         recompute_index: False has no effect: files are listed each time.
-        transform: As for StreamingDataset.
-        shuffle, drop_last, seed, subsample, max_cache_size, lanes: As for StreamingDataset.
+        transform: A function of a sample, or a list of them, that may have a parameter `rng`: as
+            for StreamingDataset.
+        shuffle: Whether iteration is shuffled. None: not, unless a StreamingDataLoader says so.
+        drop_last: Whether the part of an epoch that does not fill a batch on every rank is left
+            out. None: if there is more than one rank.
+        seed: Of the order, of `subsample`, and of the generators that transforms get.
+        subsample: The part of the files to use: 0.01 for one in a hundred, 2.5 for two copies
+            and a half.
+        max_cache_size: The most bytes in the cache's folder, a number or text such as "50GB".
+        lanes: How many strands the order has. None: one unshuffled; shuffled 16, or as many as
+            there are ranks if more.
         decode: What the bytes of a file become: "bytes", "numpy", a function of them, or a
             JpegDecode. For groups of one size a list, with None for bytes.
         shuffle_window: Samples of a lane that are shuffled together. None: all of them, since a

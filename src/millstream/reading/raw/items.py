@@ -18,7 +18,12 @@ from millstream.reading.reader import Rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileMetadata:
-    """A file that was found. path: its path or URL; size: in bytes."""
+    """A file that was found.
+
+    Args:
+        path: Its path or URL.
+        size: Its bytes.
+    """
 
     path: str
     size: int
