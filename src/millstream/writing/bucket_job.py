@@ -223,6 +223,14 @@ class BucketJob:
         self._delete(info.key for info in self.store.list(self._segments))
         self.scratch.remove("job")
 
+    def is_bare(self) -> bool:
+        """No segment, here or there, and no record of a chunk."""
+        made = (self._records, self._segments)
+        return not (
+            any(self.scratch.segments.iterdir())
+            or any(key.startswith(made) for key in self._keys())
+        )
+
     def remove_left(self) -> None:
         """Of a finished job. That two do so at once, here and there, does no harm."""
         self._clear()
