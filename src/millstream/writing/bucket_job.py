@@ -31,7 +31,8 @@ from millstream.writing.temporary import NodeTemporary, RunTemporary, Temporary
 
 # Requests at once for small objects: records of chunks are read, and removed.
 AT_ONCE = 16
-# Of segments that wait on the local disk for slower tasks before them.
+# Of segments that wait on the local disk for slower tasks before them; of those that lie in the
+# bucket, of their outlines in memory.
 WAITING_BYTES = 2_000_000_000
 
 

@@ -65,7 +65,7 @@ class JobPlace(Protocol):
 
     @property
     def waiting_bytes(self) -> int:
-        """About how many bytes of segments may wait there for slower tasks before them."""
+        """About how many bytes may wait here, of segments, for slower tasks before them."""
 
     def temporary(self, *, apart: bool) -> Temporary:
         """Where workers have files meanwhile. apart: whether they are on several machines."""
