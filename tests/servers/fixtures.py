@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from buckets import Bucket
 
 from servers.azure import Azurite
 from servers.faultproxy import FaultProxy
@@ -89,6 +90,12 @@ def s3_proxy(_s3_proxy: FaultProxy) -> Iterator[FaultProxy]:
 def prefix(request: pytest.FixtureRequest) -> str:
     """A place of this test's own in any bucket, "NAME-UNIQUE"; nothing is there yet."""
     return f"{request.function.__name__}-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def bucket(seaweedfs: SeaweedFS, prefix: str) -> Bucket:
+    """That place on the S3 server."""
+    return Bucket(f"s3://millstream/{prefix}", seaweedfs.options())
 
 
 @contextmanager

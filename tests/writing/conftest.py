@@ -1,4 +1,4 @@
-"""Buckets for jobs, and a proxy in front of one of them."""
+"""Buckets of each service for jobs, and a proxy in front of one of them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,6 @@ from servers.azure import Azurite
 from servers.faultproxy import FaultProxy
 from servers.gcs import GCS
 from servers.seaweedfs import SeaweedFS
-
-
-@pytest.fixture
-def bucket(seaweedfs: SeaweedFS, prefix: str) -> Bucket:
-    return Bucket(f"s3://millstream/{prefix}", seaweedfs.options())
 
 
 @pytest.fixture(scope="session")

@@ -395,13 +395,17 @@ class Late:
         yield Session()
 
 
-@pytest.mark.parametrize(("limit", "most"), [(20_000, 26), (1 << 60, 199)])
+@pytest.mark.parametrize(
+    ("limit", "apart", "most"), [(200_000, False, 26), (200_000, True, 199), (1 << 60, False, 199)]
+)
 def test_nothing_runs_ahead_of_a_slow_input_without_bound(
-    scratch: Path, prefix: str, monkeypatch: pytest.MonkeyPatch, limit: int, most: int
+    scratch: Path, prefix: str, monkeypatch: pytest.MonkeyPatch, limit: int, apart: bool, most: int
 ) -> None:
+    """What counts is what is kept here: on the disk, or of segments in the bucket the outlines."""
     late = Late()
+    late.apart = apart
     monkeypatch.setattr(BucketJob, "waiting_bytes", limit)
-    report = write(f"memory://{prefix}", lambda i: b"x" * 1_000, range(200), executor=late)
+    report = write(f"memory://{prefix}", lambda i: b"x" * 10_000, range(200), executor=late)
     assert report.samples == 200
     assert most - 6 <= late.before <= most
 

@@ -32,7 +32,8 @@ from millstream.writing.temporary import NodeTemporary, RunTemporary, Temporary
 
 # Requests at once for small objects: records of chunks are read, and removed.
 AT_ONCE = 16
-# Of segments that wait on the local disk for slower tasks before them.
+# Of segments that wait on the local disk for slower tasks before them; of those that lie in the
+# bucket, of their outlines in memory.
 WAITING_BYTES = 2_000_000_000
 
 
@@ -248,6 +249,16 @@ class BucketJob:
             release(self.store, self._owner, mine)
         self._delete(info.key for info in self.store.list(self._segments))
         self.scratch.remove("job")
+
+    def is_bare(self) -> bool:
+        """No segment, here or there, and no record of a chunk; of shards others may be about to
+        make some."""
+        made = (self._records, self._segments)
+        return not (
+            self._shard is not None
+            or any(self.scratch.segments.iterdir())
+            or any(key.startswith(made) for key in self._keys())
+        )
 
     def remove_left(self) -> None:
         """Of a finished job. That two do so at once, here and there, does no harm."""

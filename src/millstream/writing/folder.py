@@ -17,7 +17,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Protocol
 
-from millstream.errors import CorruptData, OutputBusy, OutputNotEmpty, StorageError
+from millstream.errors import (
+    ClusterUnavailable,
+    CorruptData,
+    NotPicklable,
+    OutputBusy,
+    OutputNotEmpty,
+    StorageError,
+    UnsupportedError,
+)
 from millstream.store import ListingStore, LocalStore, Store
 from millstream.store.local import storage_errors
 from millstream.writing.bucket_job import BucketJob
@@ -38,6 +46,10 @@ from millstream.writing.scratch import Scratch
 from millstream.writing.segments import Segments
 from millstream.writing.temporary import Temporary
 
+# Errors of a job that may not have begun to work: what is mended then may be its function. If it
+# has not, nothing of it is kept, so the mended call is not refused as another job.
+NEVER_BEGUN = (ClusterUnavailable, NotPicklable, UnsupportedError)
+
 
 class JobPlace(Protocol):
     """What a job needs of the place where its output lies; one run has it at a time."""
@@ -56,7 +68,7 @@ class JobPlace(Protocol):
 
     @property
     def waiting_bytes(self) -> int:
-        """About how many bytes of segments may wait there for slower tasks before them."""
+        """About how many bytes may wait here, of segments, for slower tasks before them."""
 
     def temporary(self, *, apart: bool) -> Temporary:
         """Where workers have files meanwhile. apart: whether they are on several machines."""
@@ -102,6 +114,9 @@ class JobPlace(Protocol):
 
     def keep(self) -> None:
         """Removes what the run worked with, and keeps what it has noted."""
+
+    def is_bare(self) -> bool:
+        """Whether nothing has been made of the job yet."""
 
     def left(self) -> AbstractContextManager[Iterable[tuple[int, bytes]] | None]:
         """The records of an unfinished job, None if there is none, while no run can enter."""
@@ -201,7 +216,11 @@ class JobFolder:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.scratch.clear_temporary()
-        self._place.leave(error)
+        try:
+            if isinstance(error, NEVER_BEGUN) and self._place.is_bare():
+                self._place.remove()
+        finally:
+            self._place.leave(error)
 
     def placed(self) -> dict[int, Placed]:
         """The chunks that are in their places, by sequence."""

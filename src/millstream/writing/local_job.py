@@ -164,6 +164,10 @@ class LocalJob:
         self.scratch.clear_temporary()
         shutil.rmtree(self.scratch.segments, ignore_errors=True)
 
+    def is_bare(self) -> bool:
+        """No segment, and no record of a chunk; of shards others may be about to make some."""
+        return not (self._shared or any(self.scratch.segments.iterdir()) or any(self.records()))
+
     def remove_left(self) -> None:
         """The same, unless a process has the lock."""
         if not self._root.exists():

@@ -50,11 +50,15 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """What one task made. first_input: the index of the input that gave the first row, or None."""
+    """What one task made. first_input: the index of the input that gave the first row, or None.
+
+    outline: the bytes of the outline, if that is all there is of it here.
+    """
 
     parts: tuple[Part, ...]
     skipped: tuple[Skipped, ...]
     first_input: int | None
+    outline: int | None = None
 
     @property
     def schema(self) -> Schema | None:
@@ -70,7 +74,9 @@ class Segment:
 
     @property
     def held(self) -> int:
-        """Those of them that lie in the segment."""
+        """How many bytes are kept here: of rows those in the segment, or else of the outline."""
+        if self.outline is not None:
+            return self.outline
         files = [part.blobs.files for part in self.parts if part.blobs]
         return self.nbytes - sum(int(some.sizes.sum()) for some in files)
 

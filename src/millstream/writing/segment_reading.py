@@ -64,7 +64,7 @@ class Outline:
     """What is known of a segment of which only the outline is at hand."""
 
     def __init__(self, name: str, outline: bytes, cipher: Cipher | None = None) -> None:
-        self._pieces = _pieces(outline)
+        self._pieces, self._nbytes = _pieces(outline), len(outline)
         last, content = self._pieces[-1]
         self._buffers = _Buffers(
             name=name,
@@ -76,7 +76,7 @@ class Outline:
 
     def segment(self) -> Segment:
         """All but the rows; of these there is only how many bytes they have."""
-        return self._buffers.segment()
+        return replace(self._buffers.segment(), outline=self._nbytes)
 
     def spans(self, parts: Iterable[int]) -> list[Span]:
         """Where in the segment the rows of some parts lie: one span a part."""
