@@ -47,6 +47,7 @@ def test_without_ray_the_error_says_how_to_get_it() -> None:
     """)
     out, err = process.communicate()
     assert 'pip install "millstream[ray]"' in out, err
+    assert "leave num_nodes and executor out" in out
 
 
 def test_without_a_cluster_the_error_says_how_to_start_one(tmp_path: Path) -> None:
@@ -66,6 +67,8 @@ def test_without_a_cluster_the_error_says_how_to_start_one(tmp_path: Path) -> No
     out, err = process.communicate()
     assert "no Ray cluster here" in out, err
     assert "ray start --head" in out, err
+    assert "RAY_ADDRESS" not in out, "Ray's own advice, on its own options"
+    assert "leave num_nodes and executor out" in out
 
 
 def test_where_no_cluster_listens_the_error_names_the_address() -> None:

@@ -47,7 +47,7 @@ def test_a_sample_is_the_bytes_of_a_file(root: Path, files: dict[str, bytes]) ->
         with pytest.raises(errors.RowOutOfRange):
             dataset[outside]
     assert repr(dataset) == (
-        f"StreamingRawDataset({str(root)!r}, 240 samples, 0.4 MB in 240 files)"
+        f"StreamingRawDataset({str(root)!r}, 240 samples, 440.8 kB in 240 files)"
     )
 
 

@@ -30,7 +30,8 @@ R = TypeVar("R")
 KNOCK_SECONDS = 10
 START_ONE = (
     "Start one with `ray start --head` on one machine and `ray start --address=HOST:6379` on each "
-    'other one, and run this on one of them, or say which it is: RayExecutor(address="HOST:6379")'
+    'other one, and run this on one of them, or say which it is: RayExecutor(address="HOST:6379"). '
+    "To have all of it done by this machine, leave num_nodes and executor out"
 )
 
 
@@ -124,7 +125,7 @@ class RayExecutor:
         except (OSError, RuntimeError, ValueError) as error:
             which = f"at {self.address}" if self.address else "here"
             raise ClusterUnavailable(
-                f"there is no Ray cluster {which} ({error}). {START_ONE}"
+                f"there is no Ray cluster {which} ({_first_sentence(error)}). {START_ONE}"
             ) from error
         try:
             yield ray, {}
@@ -190,8 +191,15 @@ def _ray() -> Any:
         return importlib.import_module("ray")
     except ImportError as error:
         raise UnsupportedError(
-            'a RayExecutor needs Ray, which is not installed: pip install "millstream[ray]"'
+            "a job on several machines (num_nodes, RayExecutor) needs Ray, which is not installed: "
+            'pip install "millstream[ray]". To have all of it done by this machine, leave num_nodes '
+            "and executor out"
         ) from error
+
+
+def _first_sentence(error: Exception) -> str:
+    """What is wrong. After it Ray tells of options of its own, which a caller of ours has not."""
+    return str(error).partition(". ")[0]
 
 
 def _knock(address: str | None) -> None:

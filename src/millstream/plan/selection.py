@@ -96,7 +96,7 @@ def split(
     copy: two copies of a row may come into two parts. Raises UsageError.
     """
     if not (all(part > 0 for part in fractions) and 0 < math.fsum(fractions) <= 1 + SLACK):
-        raise UsageError(f"fractions are {list(fractions)}, expected positive, with a sum up to 1")
+        raise UsageError(f"splits are {list(fractions)}, expected positive, with a sum up to 1")
     strips = selection if by_chunk else _strips(selection)
     dealt = shuffled(np.arange(len(strips.chunk)), derive("split", seed))
     borders = np.cumsum([0, *_counts(selection.rows, fractions)])

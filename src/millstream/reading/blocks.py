@@ -35,7 +35,8 @@ class BlockItems:
         if self.manifest.tokens is None or len(self.manifest.schema.fields) != 1:
             raise UsageError(
                 "this dataset was not written with item_loader=TokensLoader(), so it cannot be "
-                "read with one: leave item_loader out"
+                "read with one: leave item_loader out to read its samples, or write it again with "
+                "item_loader=TokensLoader() to have blocks"
             )
         if not self.counts.any():
             raise UsageError(

@@ -28,7 +28,7 @@ from millstream.reading.stream import Stream
 from millstream.reading.transforms import Transform, Transforms
 from millstream.store import near, open_store
 from millstream.tokens import TokensLoader
-from millstream.units import parse_size
+from millstream.units import parse_size, size_text
 
 
 class StreamingDataset(Indexed):
@@ -152,11 +152,11 @@ class StreamingDataset(Indexed):
 
     def __repr__(self) -> str:
         source = cast(Source, self._stream.source)  # which `__init__` made
-        manifest = source.manifest
+        manifest, chunks = source.manifest, len(source.manifest.chunks)
         fields = ", ".join(f"{field.name}: {field}" for field in source.fields)
         return (
             f"{type(self).__name__}({str(source.place)!r}, {len(self):,} samples, "
-            f"{manifest.nbytes / 1e6:,.1f} MB in {len(manifest.chunks):,} chunks, "
+            f"{size_text(manifest.nbytes)} in {chunks:,} {'chunk' if chunks == 1 else 'chunks'}, "
             f"version {manifest.version}, fields {{{fields}}})"
         )
 

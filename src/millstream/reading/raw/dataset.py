@@ -21,7 +21,7 @@ from millstream.reading.raw.source import FileSource, Place
 from millstream.reading.stream import Stream
 from millstream.reading.transforms import Transform, Transforms
 from millstream.store import LocalStore, ObjectInfo, Store, near, open_store
-from millstream.units import parse_size
+from millstream.units import parse_size, size_text
 
 
 class Indexer(Protocol):
@@ -139,7 +139,8 @@ class StreamingRawDataset(Indexed):
         source = cast(FileSource, self._stream.source)  # which `__init__` made
         return (
             f"{type(self).__name__}({str(source.place)!r}, {len(self):,} samples, "
-            f"{source.nbytes / 1e6:,.1f} MB in {source.files:,} files)"
+            f"{size_text(source.nbytes)} in {source.files:,} "
+            f"{'file' if source.files == 1 else 'files'})"
         )
 
 
