@@ -192,8 +192,8 @@ def _ray() -> Any:
     except ImportError as error:
         raise UnsupportedError(
             "a job on several machines (num_nodes, RayExecutor) needs Ray, which is not installed: "
-            'pip install "millstream[ray]". To have all of it done by this machine, leave num_nodes '
-            "and executor out"
+            'pip install "millstream[ray]". To have all of it done by this machine, leave '
+            "num_nodes and executor out"
         ) from error
 
 
