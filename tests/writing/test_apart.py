@@ -93,7 +93,7 @@ def test_only_the_parts_that_are_wanted_are_fetched(
     assert list(tmp_path.iterdir()) == []
     found = places.read({3: {1, 2}}, None)
     assert [content(found[3].parts[n]) for n in (1, 2)] == list(map(content, parts[1:3]))
-    spans = [span for key, span in asked if key == "segments/000003"]
+    spans = [span for key, span in asked if span is not None]
     assert 2 * 2_500 <= sum(stop - start for start, stop in spans) <= 2 * 2_600
     assert max(stop - start for start, stop in spans) == 1_000
     places.drop(range(5))
