@@ -15,6 +15,7 @@ from millstream.format import Identity, assemble
 from millstream.store import LocalStore, MemoryStore
 from millstream.writing.gather import Room
 from millstream.writing.local_job import LocalChunks
+from millstream.writing.made import BucketMade, FolderMade, MadeFiles
 from millstream.writing.segments import BucketSegments
 from millstream.writing.temporary import RunTemporary
 
@@ -91,3 +92,56 @@ def test_a_segment_in_a_bucket_is_that_of_one_worker(
     assert made == wanted
     places.drop([3])
     assert list(store.list("")) == []
+
+
+# Of map ----------------------------------------------------------------------------------------
+
+
+def folder_made(tmp_path: Path, store: Any) -> FolderMade:
+    (folder := tmp_path / "segments").mkdir()
+    (temporary := tmp_path / "temporary").mkdir()
+    return FolderMade(store=store, folder=folder, temporary=temporary)
+
+
+def make(files: MadeFiles, content: bytes) -> None:
+    with files.private() as private:
+        (private / "a.bin").write_bytes(content)
+        files.keep(3, 12, private)
+
+
+def test_two_workers_make_the_files_of_one_input(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "out")
+    files = folder_made(tmp_path, store)
+    make(files, b"first")
+    make(files, b"late")
+    files.place(3, files.kept(3, [12]))
+    assert store.get("a.bin") == b"first"
+    assert files.kept(3, [12]) == []
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+@pytest.mark.parametrize("where", ["folder", "bucket"])
+def test_two_workers_put_files_into_their_places(
+    tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one does all of it right before this one's first step."""
+    files: MadeFiles
+    if where == "folder":
+        store: Any = LocalStore(tmp_path / "out")
+        files, step = folder_made(tmp_path, store), "link"
+    else:
+        store, step = MemoryStore(uuid.uuid4().hex), "copy"
+        files = BucketMade(store=store, prefix="segments/", temporary=RunTemporary(tmp_path))
+    make(files, b"content")
+    made = files.kept(3, [12])
+    kind, original = type(store), getattr(type(store), step)
+
+    def overtaken(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.undo()
+        files.place(3, made)
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(kind, step, overtaken)
+    files.place(3, made)
+    assert store.get("a.bin") == b"content"
+    assert files.kept(3, [12]) == []
