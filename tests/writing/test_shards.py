@@ -22,6 +22,7 @@ from millstream.utilities.encryption import RSAEncryption
 from millstream.versions import load_version
 from millstream.writing.inventory import chunk_header
 from millstream.writing.local_job import LocalJob
+from millstream.writing.repair import repair
 
 pytestmark = pytest.mark.timeout(200)
 
@@ -207,7 +208,14 @@ def test_what_does_not_go_together(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(errors.UsageError, match="no job that is run in shards"):
         commit(out)
+    write(tmp_path / "plain")
+    with pytest.raises(errors.UsageError, match="no job that is run in shards"):
+        commit(tmp_path / "plain")
     write(out, shard="0/2")
+    with pytest.raises(errors.UsageError, match="expected the start of a digest"):
+        commit(out, job=5)
+    with pytest.raises(errors.UsageError, match=r"remove .*/out/\.job-[0-9a-f]{16} to give it up"):
+        repair(LocalStore(out))
     with pytest.raises(errors.UsageError, match="run in 2 shards"):
         write(out, shard="0/3")
     with pytest.raises(errors.OutputNotEmpty, match="chunk_bytes"):

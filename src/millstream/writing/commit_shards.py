@@ -64,6 +64,8 @@ def commit(
         StorageError: Reading or writing failed.
     """
     check_work(num_workers, "raise")
+    if not isinstance(job, str | None):
+        raise UsageError(f"job is {job!r:.60}, expected the start of a digest, as text, or None")
     store = open_store(output_dir, storage_options if service_of(output_dir) else None)
     store.check_conditional_put()
     if (found := _choose(store, job)) is None:
@@ -132,8 +134,9 @@ def _choose(store: Store, job: str | None) -> dict[str, Any] | None:
 
 def _published(store: Store, job: str | None) -> Report:
     """The report of a job that an earlier commit has published; tidies up after that."""
-    records = [info.key for info in store.list("runs/") if info.key.endswith(".json")]
-    keys = [JobKey.noted(json.loads(store.get(record))["job"]) for record in records]
+    names = [info.key for info in store.list("runs/") if info.key.endswith(".json")]
+    records = [json.loads(store.get(name)) for name in names]
+    keys = [JobKey.noted(record["job"]) for record in records if record.get(SHARDS)]
     chosen = [key for key in keys if key.digest().hex().startswith(job or "")]
     reports = [report for key in chosen if (report := finished(store, key)) is not None]
     if not reports:

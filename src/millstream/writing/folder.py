@@ -23,6 +23,7 @@ from millstream.store.local import storage_errors
 from millstream.writing.bucket_job import BucketJob
 from millstream.writing.holdings import (
     JOB,
+    is_finished,
     is_job,
     job_folder,
     own_folder,
@@ -33,7 +34,7 @@ from millstream.writing.holdings import (
 from millstream.writing.identity import JobKey, Noted
 from millstream.writing.local_job import LocalJob
 from millstream.writing.made import MadeFiles
-from millstream.writing.placed import ChunkPlace, Placed, read_placed, sizes_there
+from millstream.writing.placed import ChunkPlace, Placed, read_object, read_placed, sizes_there
 from millstream.writing.scratch import Scratch
 from millstream.writing.segments import Segments
 from millstream.writing.temporary import Temporary
@@ -173,11 +174,14 @@ class JobFolder:
 
     def _begin(self, key: JobKey, notes: Callable[[], dict[str, Any]]) -> None:
         names = self._place.names() - {self._place.name}
+        # What the first version has left there is in nobody's way once that is published.
+        others = names if key.mode is None else names - {JOB}
         try:
             self._refuse(self._place.store, key, names)
-            self._refuse_jobs(key, sorted(filter(is_job, names - {JOB})))
+            self._refuse_jobs(key, sorted(filter(is_job, others)))
         except (OutputNotEmpty, OutputBusy):
-            self._place.remove()
+            if self._place.found() is None:  # or else another shard has begun it by now
+                self._place.remove()
             raise
         inputs = b"" if isinstance(key.inputs, Noted) else key.inputs.to_bytes()
         self._place.begin(key.to_json(notes()), inputs)
@@ -187,13 +191,19 @@ class JobFolder:
 
         Further versions may be made side by side; of a first one there is one job at a time.
         """
+        store = self._place.store
         for name in names:
             if (found := self._place.stopped(name)) is not None:
-                _compare(self._place.store, key, *found, folder=name)
-            elif key.mode is None:
+                _compare(store, key, *found, folder=name)
+                if name == JOB:
+                    raise OutputNotEmpty(
+                        f"{store} holds this same job, unfinished and begun without shards: run it "
+                        f"to its end without them, or remove {store}/{JOB} to give it up"
+                    )
+            elif key.mode is None or _makes_first(store, name):
                 raise OutputBusy(
-                    f"{self._place.store}: another job is writing a dataset here, in {name}; wait "
-                    "for it, or choose another output"
+                    f"{store}: another job is writing a dataset here, in {name}; wait for it, or "
+                    f"choose another output; if you know that it is gone, remove {store}/{name}"
                 )
 
     def __enter__(self) -> JobFolder:
@@ -230,6 +240,26 @@ class JobFolder:
         """Removes the folder of a job that is done."""
         with storage_errors(self.scratch.root):
             self._place.remove()
+
+
+def has_job(store: ListingStore, name: str) -> bool:
+    """Whether the folder of this name holds a job; it may be there without."""
+    try:
+        store.size(f"{name}/job.json")
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _makes_first(store: Store, name: str) -> bool:
+    """Whether the job in a folder is to make the first version, and has not done so."""
+    if is_finished(store):
+        return False
+    try:
+        noted = read_object(store.get(f"{name}/job.json"))
+    except FileNotFoundError:
+        return False
+    return noted is not None and JobKey.noted(noted["job"]).mode is None
 
 
 def _compare(store: Store, key: JobKey, job: bytes, inputs: bytes, folder: str = JOB) -> None:
