@@ -254,6 +254,14 @@ def test_folders_of_killed_workers_are_removed_by_the_next(scratch: Path) -> Non
     assert not mine.parent.exists()
 
 
+def test_a_temporary_folder_that_is_gone_ends_in_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(errors.StorageError, match="millstream-tasks"), NodeTemporary(None).open():
+        pass
+
+
 # Maps ------------------------------------------------------------------------------------------
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from buckets import Bucket
 from datasets import everything
+from encryption.kinds import fernet
 
 import millstream as ms
 from millstream import errors
 from millstream.writing.claim import claim
 from millstream.writing.folder import job_place
+from millstream.writing.prune import prune
 from millstream.writing.scratch import lock_folder
 
 pytestmark = pytest.mark.timeout(200)
@@ -124,3 +128,33 @@ def test_who_knows_that_the_commit_is_gone_may_run_a_shard_again(
     write(bucket.url, number, shard="1/2", take_over=True, **far)
     assert commit(bucket.url, take_over=True, **far).samples == 30
     assert not any(key.startswith(".job") for key in bucket.objects())
+
+
+@pytest.mark.parametrize("at", [1, 28])
+def test_a_shard_that_was_taken_for_dead_goes_on_after_the_commit(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """What it leaves is believed by nobody, is in nobody's way, and goes with the next call."""
+    far = {"storage_options": bucket.options, "encryption": fernet()}
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    here.mkdir()
+
+    def fn(i: int) -> int:
+        if i == at and not elsewhere.exists():
+            elsewhere.mkdir()
+            monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
+            for index in range(2):
+                write(bucket.url, fn, shard=f"{index}/2", **far)
+            commit(bucket.url, **far)
+            monkeypatch.setattr(tempfile, "tempdir", str(here))
+        return i
+
+    monkeypatch.setattr(tempfile, "tempdir", str(here))
+    write(bucket.url, fn, shard=f"{at % 2}/2", **far)
+    assert any(key.startswith(".job-") for key in bucket.objects())
+    prune(bucket.store, keep=1, older_than=0, now=time.time() + 60)
+    write(bucket.url, number, mode="append", **far)
+    assert commit(bucket.url, **far).already_done
+    assert not any(key.startswith(".job") for key in bucket.objects())
+    assert ms.StreamingDataset(bucket.url, **far)[:] == [*range(30), *range(30)]
+    assert list(here.iterdir()) == []

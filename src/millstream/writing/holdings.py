@@ -98,7 +98,10 @@ def _finished(store: ListingStore, key: JobKey) -> str:
     if len(records) == 1:
         job = json.loads(store.get(records[0]))["job"]
         changed = "; ".join(key.differences(job))
-        text += f" by {job['function']['name']}. This call differs from its job in: {changed}"
+        text += f" by {job['function']['name']}"
+        if not changed:
+            return f"{text}, which this same call has just finished elsewhere; it was not changed"
+        text += f". This call differs from its job in: {changed}"
     return (
         f'{text}. Choose another output folder, or pass mode="append" or mode="overwrite"; this '
         "dataset was not changed"
