@@ -183,6 +183,7 @@ def test_encrypted(tmp_path: Path) -> None:
     write(tmp_path / "rsa", encryption=RSAEncryption(), shard="0/2")
     with pytest.raises(errors.UsageError, match="with the public key alone"):
         write(tmp_path / "public", encryption=public, shard="0/2")
+    assert not (tmp_path / "public").exists()
 
 
 # Refusals --------------------------------------------------------------------------------------

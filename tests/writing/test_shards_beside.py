@@ -102,6 +102,18 @@ def test_what_runs_keeps_others_away(
     assert commit(out, **far).samples == 30
 
 
+def test_an_append_that_was_begun_without_shards_goes_on_without(tmp_path: Path) -> None:
+    write(tmp_path / "out", number)
+    (stop := tmp_path / "stop").touch()
+    fn = stopping(stop)
+    with pytest.raises(errors.FunctionError):
+        write(tmp_path / "out", fn, mode="append")
+    stop.unlink()
+    with pytest.raises(errors.UsageError, match="was begun without shards"):
+        write(tmp_path / "out", fn, mode="append", shard="0/2")
+    assert write(tmp_path / "out", fn, mode="append").total == 60
+
+
 def test_refused_it_leaves_nothing(tmp_path: Path) -> None:
     (stop := tmp_path / "stop").touch()
     with pytest.raises(errors.FunctionError):

@@ -11,8 +11,8 @@ from millstream.format import Manifest
 from millstream.store import Store
 from millstream.versions import Version, newest_version
 from millstream.writing.commit import Published, publish, publish_next
-from millstream.writing.folder import SHARDS, JobFolder, has_job, job_place, remove_leftovers
-from millstream.writing.holdings import job_folder, own_folder
+from millstream.writing.folder import SHARDS, JobFolder, job_place, remove_leftovers
+from millstream.writing.holdings import has_job, job_folder, own_folder
 from millstream.writing.identity import JobKey
 from millstream.writing.record import finished_report, record_key, run_record
 from millstream.writing.report import Report

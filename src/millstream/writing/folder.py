@@ -23,9 +23,9 @@ from millstream.store.local import storage_errors
 from millstream.writing.bucket_job import BucketJob
 from millstream.writing.holdings import (
     JOB,
-    is_finished,
     is_job,
     job_folder,
+    makes_first,
     own_folder,
     refuse_differing,
     refuse_foreign,
@@ -34,7 +34,7 @@ from millstream.writing.holdings import (
 from millstream.writing.identity import JobKey, Noted
 from millstream.writing.local_job import LocalJob
 from millstream.writing.made import MadeFiles
-from millstream.writing.placed import ChunkPlace, Placed, read_object, read_placed, sizes_there
+from millstream.writing.placed import ChunkPlace, Placed, read_placed, sizes_there
 from millstream.writing.scratch import Scratch
 from millstream.writing.segments import Segments
 from millstream.writing.temporary import Temporary
@@ -200,7 +200,7 @@ class JobFolder:
                         f"{store} holds this same job, unfinished and begun without shards: run it "
                         f"to its end without them, or remove {store}/{JOB} to give it up"
                     )
-            elif key.mode is None or _makes_first(store, name):
+            elif key.mode is None or makes_first(store, name):
                 raise OutputBusy(
                     f"{store}: another job is writing a dataset here, in {name}; wait for it, or "
                     f"choose another output; if you know that it is gone, remove {store}/{name}"
@@ -240,26 +240,6 @@ class JobFolder:
         """Removes the folder of a job that is done."""
         with storage_errors(self.scratch.root):
             self._place.remove()
-
-
-def has_job(store: ListingStore, name: str) -> bool:
-    """Whether the folder of this name holds a job; it may be there without."""
-    try:
-        store.size(f"{name}/job.json")
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
-
-
-def _makes_first(store: Store, name: str) -> bool:
-    """Whether the job in a folder is to make the first version, and has not done so."""
-    if is_finished(store):
-        return False
-    try:
-        noted = read_object(store.get(f"{name}/job.json"))
-    except FileNotFoundError:
-        return False
-    return noted is not None and JobKey.noted(noted["job"]).mode is None
 
 
 def _compare(store: Store, key: JobKey, job: bytes, inputs: bytes, folder: str = JOB) -> None:
