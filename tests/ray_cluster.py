@@ -23,6 +23,8 @@ ENVIRONMENT = {
     # Or else Ray takes 127.0.0.1 for this machine's address in the network, where it hears nothing.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
+# One for all clusters of this process: Ray reads it once.
+TOKEN = uuid.uuid4().hex
 # How soon the head notices that a node is gone: within two seconds rather than within a minute.
 NOTICES = {
     "health_check_initial_delay_ms": 0,
@@ -40,7 +42,7 @@ class RayCluster:
 
         common = {"node_ip_address": HOST, "object_store_memory": STORE_BYTES}
         self._node = {**common, "num_cpus": cpus}
-        head = {**common, "num_cpus": 0, "include_dashboard": False, "_system_config": NOTICES}
+        head = {**common, "num_cpus": 0, "include_dashboard": False, "_system_config": dict(NOTICES)}
         # What would end it when this interpreter exits keeps on for longer than we do.
         self._cluster = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
         self.nodes: list[Any] = [self.add() for _ in range(nodes)]
@@ -69,7 +71,7 @@ def ray_cluster(nodes: int, cpus: int = 1) -> Iterator[RayCluster]:
     # Short: what is below it are sockets, whose paths may have 107 bytes.
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     before = dict(os.environ)
-    os.environ.update(ENVIRONMENT, RAY_TMPDIR=folder, RAY_AUTH_TOKEN=uuid.uuid4().hex)
+    os.environ.update(ENVIRONMENT, RAY_TMPDIR=folder, RAY_AUTH_TOKEN=TOKEN)
     try:
         cluster = RayCluster(nodes, cpus)
         try:

@@ -207,8 +207,8 @@ def test_killed_at_each_request_it_goes_on_elsewhere_with_what_lies_in_the_bucke
     for number in [*range(1, requests - 20, 5), *range(requests - 20, requests + 1, 2)]:
         place = below(bucket, number)
         assert live(place, tmp_path, number, apart=True).code == -9
-        outlines = [key for key in place.objects() if key.endswith(".outline")]
-        there = {int(key.rpartition("/")[2].partition(".")[0]) for key in outlines}
+        outlines = [key for key in place.objects() if key.endswith("/outline")]
+        there = {int(key.split("/")[-2]) for key in outlines}
         missing = [i for i in needed(place) if i // 2 not in there]
         kept += len(there)
         second = live(place, tmp_path, take_over=True, apart=True)

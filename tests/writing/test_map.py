@@ -16,7 +16,7 @@ from servers.http import HTTPServer
 
 import millstream as ms
 from millstream import errors
-from millstream.execution import processes
+from millstream.execution import pool
 from millstream.writing import map_job
 from millstream.writing.map_job import map_tasks
 
@@ -273,7 +273,7 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path, options: dict[str, Any],
 
 def test_a_worker_that_dies_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(map_job, "TASKS", 4)
-    monkeypatch.setattr(processes, "QUICK_SECONDS", 0)
+    monkeypatch.setattr(pool, "QUICK_SECONDS", 0)
     calls = tmp_path / "calls"
 
     def fn(i: int, output_dir: str) -> None:

@@ -164,7 +164,7 @@ def test_killed_in_a_bucket_it_goes_on_here_or_there(bucket: Bucket, tmp_path: P
         for key, content in left.items():
             if "/chunks/" in key:
                 for index, files in json.loads(content)["done"].items():
-                    whole = [len(left.get(name, b"no")) == size for name, size in files]
+                    whole = [name in left and len(left[name]) == size for name, size in files]
                     noted += [int(index)] * all(whole)
                     half += elsewhere and any(whole) and not all(whole)
         again = life_in(place, there if elsewhere else here, None, take_over=elsewhere)

@@ -20,7 +20,9 @@ from millstream import errors
 from millstream.store import LocalStore
 from millstream.utilities.encryption import RSAEncryption
 from millstream.versions import load_version
+from millstream.writing.inventory import chunk_header
 from millstream.writing.local_job import LocalJob
+from millstream.writing.repair import repair
 
 pytestmark = pytest.mark.timeout(200)
 
@@ -124,6 +126,26 @@ def test_the_call_without_shards_goes_on_with_what_they_have_done(
     assert bucket.objects() == dataset(everything(tmp_path / "counted"))
 
 
+def test_the_dictionary_of_a_compression_is_that_of_the_first_chunk(tmp_path: Path) -> None:
+    """Also for a shard that has to build others before anybody has built that one."""
+
+    def fn(i: int) -> Iterator[str]:
+        chance = random.Random(i)
+        for _ in range(40):
+            yield f"the quick brown {chance.randrange(99)} fox jumps over {i} lazy dogs once more"
+
+    options = {"compression": "zstd", "chunk_bytes": "60KB"}
+    write(tmp_path / "whole", fn, **options)
+    for index in (0, 1):
+        write(tmp_path / "out", fn, shard=f"{index}/2", **options)
+    commit(tmp_path / "out")
+    assert dataset(everything(tmp_path / "out")) == dataset(everything(tmp_path / "whole"))
+    store = LocalStore(tmp_path / "out")
+    table = load_version(store).manifest.chunks
+    header = chunk_header(store, f"chunks/{table.name(0)}", int(table.sizes[0]))
+    assert header.layout.dictionary is not None
+
+
 def test_append_and_overwrite(tmp_path: Path) -> None:
     for name, shards in (("whole", [None]), ("out", ["0/2", "1/2"])):
         place = tmp_path / name
@@ -148,6 +170,11 @@ def test_encrypted(tmp_path: Path) -> None:
         commit(tmp_path / "out")
     with pytest.raises(errors.CannotDecrypt):
         commit(tmp_path / "out", encryption=fernet("another"))
+    with pytest.raises(errors.CannotDecrypt, match=r"fernet/sample.*is fernet/chunk"):
+        commit(tmp_path / "out", encryption=fernet(level="chunk"))
+    write(tmp_path / "open", shard="0/1")
+    with pytest.raises(errors.CannotDecrypt, match="leave encryption out"):
+        commit(tmp_path / "open", encryption=fernet())
     commit(tmp_path / "out", encryption=fernet())
     found = ms.StreamingDataset(tmp_path / "out", encryption=fernet())
     assert [row["id"] for row in found[:]] == [row["id"] for i in range(120) for row in sample(i)]
@@ -156,6 +183,7 @@ def test_encrypted(tmp_path: Path) -> None:
     write(tmp_path / "rsa", encryption=RSAEncryption(), shard="0/2")
     with pytest.raises(errors.UsageError, match="with the public key alone"):
         write(tmp_path / "public", encryption=public, shard="0/2")
+    assert not (tmp_path / "public").exists()
 
 
 # Refusals --------------------------------------------------------------------------------------
@@ -181,7 +209,14 @@ def test_what_does_not_go_together(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(errors.UsageError, match="no job that is run in shards"):
         commit(out)
+    write(tmp_path / "plain")
+    with pytest.raises(errors.UsageError, match="no job that is run in shards"):
+        commit(tmp_path / "plain")
     write(out, shard="0/2")
+    with pytest.raises(errors.UsageError, match="expected the start of a digest"):
+        commit(out, job=5)
+    with pytest.raises(errors.UsageError, match=r"remove .*/out/\.job-[0-9a-f]{16} to give it up"):
+        repair(LocalStore(out))
     with pytest.raises(errors.UsageError, match="run in 2 shards"):
         write(out, shard="0/3")
     with pytest.raises(errors.OutputNotEmpty, match="chunk_bytes"):

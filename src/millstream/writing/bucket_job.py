@@ -85,8 +85,7 @@ class BucketJob:
         self._scratch_of = str(store) if name == JOB else f"{store}/{name}"
         if shard is not None:
             self._scratch_of += f"/{shard}"
-        # A shard that is run twice is work done twice, and nothing else.
-        self._take_over = take_over or shard is not None
+        self._take_over = take_over
         self._claim: str | None = None
         self.scratch: Scratch
 
@@ -109,7 +108,9 @@ class BucketJob:
         self.scratch = scratch
         try:
             with storage_errors(root):
-                self._claim = claim(self.store, self._owner, scratch, take_over=self._take_over)
+                # A shard that is run twice is work done twice, and nothing else.
+                take_over = self._take_over or self._shard is not None
+                self._claim = claim(self.store, self._owner, scratch, take_over=take_over)
             self._refuse_others()
         except BaseException as error:
             self.leave(error)
@@ -117,13 +118,12 @@ class BucketJob:
 
     def _refuse_others(self) -> None:
         """Shards are not run beside a run of the whole job."""
-        if self._shard is None:
-            found = [] if self._take_over else self._claims(self._keys())
-            keys = [key for key in found if key != self._whole]
-        else:
-            keys = [key for key in self._claims(self._keys()) if key == self._whole]
-        if keys:
-            raise busy(self.store, keys[0])
+        if self._take_over:
+            return
+        is_shard = self._shard is not None
+        for key in self._claims(self._keys()):
+            if (key == self._whole) == is_shard:
+                raise busy(self.store, key)
 
     def leave(self, error: BaseException | None) -> None:
         """Gives the job back, for a run from anywhere."""

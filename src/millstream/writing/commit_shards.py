@@ -64,6 +64,8 @@ def commit(
         StorageError: Reading or writing failed.
     """
     check_work(num_workers, "raise")
+    if not isinstance(job, str | None):
+        raise UsageError(f"job is {job!r:.60}, expected the start of a digest, as text, or None")
     store = open_store(output_dir, storage_options if service_of(output_dir) else None)
     store.check_conditional_put()
     if (found := _choose(store, job)) is None:
@@ -71,10 +73,7 @@ def commit(
     key = JobKey.noted(found["job"])
     count, settings = int(found["job"]["inputs"]["count"]), key.settings
     has_tokens = "item_loader" in settings
-    if encryption is None and "encryption" in settings:
-        raise CannotDecrypt(
-            f"the job in {store} is encrypted ({settings['encryption']}): pass its encryption"
-        )
+    filtering = _filtering(store, settings, encryption, has_tokens=has_tokens)
     return told(
         DatasetJob(
             prepared=Prepared(fn=_never, inputs=_Unknown(count), weights=None),
@@ -86,15 +85,30 @@ def commit(
             limits=limits_of(
                 settings["chunk_bytes"], settings["chunk_size"], has_tokens=has_tokens
             ),
-            filtering=Filtering.asked(
-                settings.get("compression"), encryption, has_tokens=has_tokens
-            ),
+            filtering=filtering,
             executor=executor_of(num_workers, None, None, None),
             verbose=verbose,
             may_encode=False,
         ).run(),
         verbose,
     )
+
+
+def _filtering(
+    store: Store, settings: Mapping[str, Any], encryption: Encryption | None, *, has_tokens: bool
+) -> Filtering:
+    """That of the job; raises CannotDecrypt if it encrypts otherwise than `encryption` does."""
+    found = Filtering.asked(settings.get("compression"), encryption, has_tokens=has_tokens)
+    theirs, ours = settings.get("encryption"), found.settings().get("encryption")
+    if theirs is None and ours is not None:
+        raise CannotDecrypt(f"the job in {store} is not encrypted: leave encryption out")
+    if theirs != ours:
+        given = "" if ours is None else f", and encryption= is {ours}"
+        raise CannotDecrypt(
+            f"the job in {store} is encrypted ({theirs}){given}: pass its encryption, which is "
+            "that of the shards"
+        )
+    return found
 
 
 def _choose(store: Store, job: str | None) -> dict[str, Any] | None:
@@ -120,8 +134,9 @@ def _choose(store: Store, job: str | None) -> dict[str, Any] | None:
 
 def _published(store: Store, job: str | None) -> Report:
     """The report of a job that an earlier commit has published; tidies up after that."""
-    records = [info.key for info in store.list("runs/") if info.key.endswith(".json")]
-    keys = [JobKey.noted(json.loads(store.get(record))["job"]) for record in records]
+    names = [info.key for info in store.list("runs/") if info.key.endswith(".json")]
+    records = [json.loads(store.get(name)) for name in names]
+    keys = [JobKey.noted(record["job"]) for record in records if record.get(SHARDS)]
     chosen = [key for key in keys if key.digest().hex().startswith(job or "")]
     reports = [report for key in chosen if (report := finished(store, key)) is not None]
     if not reports:

@@ -85,6 +85,8 @@ class DatasetJob:
             return job.finish(folder, made, skipped)
 
     def _open(self, job: VersionJob) -> JobFolder:
+        if self.share is not None:
+            self._check_can_share()
         folder = job.open(
             take_over=self.take_over,
             notes=self._notes,
@@ -94,11 +96,21 @@ class DatasetJob:
         noted = folder.notes.get(SHARDS)
         if self.share is not None and noted != self.share.count:
             folder.__exit__(None, None, None)
+            how = f"is run in {noted} shards" if noted else "was begun without shards"
             raise UsageError(
-                f"shard is {str(self.share)!r}, and the unfinished job in {self.store} is run in "
-                f"{noted} shards"
+                f"shard is {str(self.share)!r}, and the unfinished job in {self.store} {how}: run "
+                "it to its end like that"
             )
         return folder
+
+    def _check_can_share(self) -> None:
+        """Before anything is written down: a job that cannot go on is in the way of the next."""
+        sealing = self.filtering.sealing(self.filtering.notes())
+        if sealing is not None and not sealing.is_kept:
+            raise UsageError(
+                "with the public key alone shards cannot read what the others have made: encrypt "
+                "with a password, or with the private key"
+            )
 
     def _notes(self) -> dict[str, Any]:
         """What a job that begins writes down."""
@@ -111,11 +123,6 @@ class DatasetJob:
     def _shard(self, folder: JobFolder, share: Share, job: VersionJob) -> Report:
         """Encodes a share of the tasks, then builds that of the chunks which are known by now."""
         sealing = self.filtering.sealing(folder.notes)
-        if sealing is not None and not sealing.is_kept:
-            raise UsageError(
-                "with the public key alone shards cannot read what the others have made: encrypt "
-                "with a password, or with the private key"
-            )
         tasks = [task for task in self.tasks if share.has(task.number)]
         with ProgressBar(sum(task.stop - task.start for task in tasks), show=self.verbose) as bar:
             run = EncodeRun(

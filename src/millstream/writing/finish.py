@@ -11,8 +11,8 @@ from millstream.format import Manifest
 from millstream.store import Store
 from millstream.versions import Version, newest_version
 from millstream.writing.commit import Published, publish, publish_next
-from millstream.writing.folder import JobFolder, job_place, remove_leftovers
-from millstream.writing.holdings import job_folder, own_folder
+from millstream.writing.folder import SHARDS, JobFolder, job_place, remove_leftovers
+from millstream.writing.holdings import has_job, job_folder, own_folder
 from millstream.writing.identity import JobKey
 from millstream.writing.record import finished_report, record_key, run_record
 from millstream.writing.report import Report
@@ -56,7 +56,7 @@ class VersionJob:
         shard: its name, if it is run in shards. What these have begun goes on there without them.
         """
         name, own = job_folder(self.key), own_folder(self.key)
-        if shard is not None or own in job_place(self.store).names():
+        if shard is not None or has_job(self.store, own):
             name = own
         place = job_place(self.store, name, take_over=take_over, shard=shard)
         return JobFolder(place, self.key, notes=notes, apart=apart)
@@ -66,7 +66,8 @@ class VersionJob:
         folder.sync()
         published = self._publish(folder.store, made)
         report = self._report(made, published, tuple(skipped))
-        record = run_record(self.key, report, published, self.workers)
+        shards = folder.notes.get(SHARDS)
+        record = run_record(self.key, report, published, self.workers, shards)
         folder.store.put(record_key(self.key), record)
         folder.remove()
         return report

@@ -33,6 +33,7 @@ from millstream.writing.holdings import (
     JOB,
     is_job,
     job_folder,
+    makes_first,
     own_folder,
     refuse_differing,
     refuse_foreign,
@@ -188,11 +189,14 @@ class JobFolder:
 
     def _begin(self, key: JobKey, notes: Callable[[], dict[str, Any]]) -> None:
         names = self._place.names() - {self._place.name}
+        # What the first version has left there is in nobody's way once that is published.
+        others = names if key.mode is None else names - {JOB}
         try:
             self._refuse(self._place.store, key, names)
-            self._refuse_jobs(key, sorted(filter(is_job, names - {JOB})))
+            self._refuse_jobs(key, sorted(filter(is_job, others)))
         except (OutputNotEmpty, OutputBusy):
-            self._place.remove()
+            if self._place.found() is None:  # or else another shard has begun it by now
+                self._place.remove()
             raise
         inputs = b"" if isinstance(key.inputs, Noted) else key.inputs.to_bytes()
         self._place.begin(key.to_json(notes()), inputs)
@@ -202,13 +206,19 @@ class JobFolder:
 
         Further versions may be made side by side; of a first one there is one job at a time.
         """
+        store = self._place.store
         for name in names:
             if (found := self._place.stopped(name)) is not None:
-                _compare(self._place.store, key, *found, folder=name)
-            elif key.mode is None:
+                _compare(store, key, *found, folder=name)
+                if name == JOB:
+                    raise OutputNotEmpty(
+                        f"{store} holds this same job, unfinished and begun without shards: run it "
+                        f"to its end without them, or remove {store}/{JOB} to give it up"
+                    )
+            elif key.mode is None or makes_first(store, name):
                 raise OutputBusy(
-                    f"{self._place.store}: another job is writing a dataset here, in {name}; wait "
-                    "for it, or choose another output"
+                    f"{store}: another job is writing a dataset here, in {name}; wait for it, or "
+                    f"choose another output; if you know that it is gone, remove {store}/{name}"
                 )
 
     def __enter__(self) -> JobFolder:

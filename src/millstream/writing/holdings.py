@@ -10,6 +10,7 @@ from millstream.format.keys import version_key
 from millstream.store import ListingStore, ReadableStore
 from millstream.versions import newest_version
 from millstream.writing.identity import JobKey
+from millstream.writing.placed import read_object
 
 # The folder of the job that makes a dataset. Those that make a further version of one have their
 # own each, and may run side by side.
@@ -39,6 +40,26 @@ def is_finished(store: ReadableStore) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
+
+
+def has_job(store: ListingStore, name: str) -> bool:
+    """Whether the folder of this name holds a job; it may be there without."""
+    try:
+        store.size(f"{name}/job.json")
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def makes_first(store: ListingStore, name: str) -> bool:
+    """Whether the job in a folder is to make the first version, and has not done so."""
+    if is_finished(store):
+        return False
+    try:
+        noted = read_object(store.get(f"{name}/job.json"))
+    except FileNotFoundError:
+        return False
+    return noted is not None and JobKey.noted(noted["job"]).mode is None
 
 
 def refuse_foreign(store: ListingStore, key: JobKey, names: set[str]) -> None:
@@ -98,7 +119,10 @@ def _finished(store: ListingStore, key: JobKey) -> str:
     if len(records) == 1:
         job = json.loads(store.get(records[0]))["job"]
         changed = "; ".join(key.differences(job))
-        text += f" by {job['function']['name']}. This call differs from its job in: {changed}"
+        text += f" by {job['function']['name']}"
+        if not changed:
+            return f"{text}, which this same call has just finished elsewhere; it was not changed"
+        text += f". This call differs from its job in: {changed}"
     return (
         f'{text}. Choose another output folder, or pass mode="append" or mode="overwrite"; this '
         "dataset was not changed"

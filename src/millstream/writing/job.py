@@ -247,9 +247,11 @@ class JobRun(UnitRun[Unit]):
         recorded = self._recorded.get(cut.sequence)
         if recorded and (recorded.start, recorded.stop) == (cut.start, cut.stop):
             self._place(cut.sequence, recorded)
-        elif self._share is None or self._share.has(cut.sequence):
-            if self._dictionary.begins(self._schema):
-                self._queue.append(_Train(cut.pieces))
+            return
+        # Of the first chunk's rows in every shard, whoever builds that chunk.
+        if self._dictionary.begins(self._schema):
+            self._queue.append(_Train(cut.pieces))
+        if self._share is None or self._share.has(cut.sequence):
             self._queue.append(cut)
 
     def _describe(self, unit: Unit) -> str:

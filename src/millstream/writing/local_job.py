@@ -6,6 +6,7 @@ not whole is not believed, and made again.
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
@@ -36,7 +37,12 @@ class LocalChunks:
 
     def put(self, digest: str, pieces: Iterable[memoryview]) -> None:
         """Writes the chunk to a file without a name of its own; the disk is not waited for."""
-        write_file(self._file(digest), pieces)
+        # Two workers may be at one chunk: a machine that seems to be gone may be slow.
+        file = self._file(digest)
+        own = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
+        write_file(own, pieces)
+        with storage_errors(file):
+            own.replace(file)
 
     def settle(self, digest: str) -> None:
         """Waits until the chunk is on the disk, then gives it its name."""
@@ -51,7 +57,7 @@ class LocalChunks:
     def record(self, sequence: int, content: bytes) -> None:
         """Writes a small file, whole."""
         path = self.records / f"{sequence:06}.json"
-        temporary = self.temporary / path.name
+        temporary = self.temporary / f"{path.name}.{secrets.token_hex(4)}"
         with storage_errors(path):
             temporary.write_bytes(content)
             temporary.replace(path)

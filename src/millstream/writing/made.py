@@ -18,7 +18,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -83,8 +83,14 @@ class FolderMade:
 
     def keep(self, task: int, index: int, private: Path) -> None:
         """One rename."""
+        target = self._folder(index)
         with storage_errors(private):
-            private.rename(self._folder(index))
+            try:
+                private.rename(target)
+            except OSError:
+                # A worker that was taken for dead has been here: what that one made is whole too.
+                if not target.is_dir():
+                    raise
 
     def kept(self, task: int, indices: Sequence[int]) -> list[Made]:
         """The folders that are there."""
@@ -99,14 +105,20 @@ class FolderMade:
         at_once(self._place, files)
         for some in left:
             gone = self.temporary / f"gone-{secrets.token_hex(8)}"
-            with storage_errors(gone):  # in one step: what is half removed must not look whole
+            # In one step: what is half removed must not look whole.
+            with storage_errors(gone), suppress(FileNotFoundError):
                 self._folder(some.index).rename(gone)
             shutil.rmtree(gone, ignore_errors=True)
 
     def _place(self, file: tuple[Path, str]) -> None:
         path, name = file
-        if not (isinstance(self.store, LocalStore) and self.store.link(path, name, sync=False)):
-            self.store.put_file(name, path)
+        try:
+            if not (isinstance(self.store, LocalStore) and self.store.link(path, name, sync=False)):
+                self.store.put_file(name, path)
+        except OSError:
+            # Who takes it away has put it into its place: a worker that was taken for dead.
+            if path.exists():
+                raise
 
     def _folder(self, index: int) -> Path:
         return self.folder / f"{index:09}"
@@ -153,14 +165,30 @@ class BucketMade:
         """By copies that the bucket makes."""
         left = {some.index for some in self.kept(task, [some.index for some in made])}
         files = [
-            (f"{self._key(task, some.index)}/{name}", name)
+            (self._key(task, some.index), name)
             for some in made
             if some.index in left
             for name, _ in some.files
         ]
-        at_once(lambda file: self.store.copy(*file), files)
+        at_once(self._copy, files)
         at_once(self.store.delete, [self._key(task, index) for index in left])
-        at_once(self.store.delete, [key for key, _ in files])
+        at_once(self.store.delete, [f"{key}/{name}" for key, name in files])
+
+    def _copy(self, file: tuple[str, str]) -> None:
+        key, name = file
+        try:
+            self.store.copy(f"{key}/{name}", name)
+        except FileNotFoundError:
+            # Who takes it away has put it into its place: a worker that was taken for dead.
+            if self._is_there(key):
+                raise
+
+    def _is_there(self, key: str) -> bool:
+        try:
+            self.store.size(key)
+        except FileNotFoundError:
+            return False
+        return True
 
     def _key(self, task: int, index: int) -> str:
         return f"{self.prefix}{task:05}/{index:09}"

@@ -18,8 +18,6 @@ from millstream.writing.work import input_error
 
 # What the folders of notes begin with, in the output.
 NOTES = ".map-"
-# Files of a task that are put into their places at once.
-AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

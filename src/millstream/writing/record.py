@@ -34,8 +34,10 @@ def record_key(key: JobKey) -> str:
     return run_key(key.digest().hex())
 
 
-def run_record(key: JobKey, report: Report, published: Published, workers: int | None) -> bytes:
-    """The record, as JSON."""
+def run_record(
+    key: JobKey, report: Report, published: Published, workers: int | None, shards: int | None
+) -> bytes:
+    """The record, as JSON. shards: how many there were, if the job was run in these."""
     first, count = published.first, report.chunks
     record = {
         "job": key.summary(),
@@ -48,6 +50,7 @@ def run_record(key: JobKey, report: Report, published: Published, workers: int |
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "host": platform.node(),
         "workers": workers,
+        "shards": shards,
         "python": platform.python_version(),
         "libraries": {name: _version(name) for name in LIBRARIES},
     }

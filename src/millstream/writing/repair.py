@@ -17,7 +17,7 @@ from millstream.format.keys import version_key
 from millstream.store import Store
 from millstream.writing.commit import companions, publish
 from millstream.writing.folder import job_place, unfinished
-from millstream.writing.holdings import JOB
+from millstream.writing.holdings import is_job
 from millstream.writing.inventory import Inventory, take_inventory
 from millstream.writing.rebuild import (
     Advance,
@@ -67,7 +67,7 @@ def repair(
             plan = plan_restore(inventory, manifests[max(manifests)], job)
             plan = replace(plan, put=_changed(store, plan.put))
         else:
-            _refuse_rebuild(inventory, recorded)
+            _refuse_rebuild(store, inventory, recorded)
             plan = _plan_rebuild(store, inventory, job, threads, advance)
         if not dry_run:
             _apply(store, plan)
@@ -120,11 +120,12 @@ def _changed(store: Store, wanted: Mapping[str, bytes]) -> dict[str, bytes]:
     return {key: content for key, content in wanted.items() if not is_there(key, content)}
 
 
-def _refuse_rebuild(inventory: Inventory, recorded: frozenset[str] | None) -> None:
+def _refuse_rebuild(store: Store, inventory: Inventory, recorded: frozenset[str] | None) -> None:
     if recorded is not None:
+        names = sorted(filter(is_job, job_place(store).names()))
         raise UsageError(
-            f"{inventory.place} holds an unfinished job and no version yet: run the same "
-            f"call again, it goes on; or remove {inventory.place}/{JOB} to give it up"
+            f"{inventory.place} holds an unfinished job and no version yet: run the same call "
+            f"again, it goes on; or remove {inventory.place}/{', '.join(names)} to give it up"
         )
     if pruned := sorted(inventory.versions.keys() - inventory.damaged.keys()):
         raise CorruptData(

@@ -4,11 +4,14 @@ In a folder, which all workers of the job see, they are files. Workers on other 
 one that runs the job, and jobs that are done in shards, share no local disk: where the output is
 a bucket they leave segments there, as objects.
 
-    segments/000012          the rows of task 12, until they are in chunks
-    segments/000012.outline  of an object: it is there, and whole; what one needs to cut chunks
+    segments/000012           of a folder: the rows of task 12, until they are in chunks
+    segments/000012/ID        the same of a bucket; ID: of the run of the task that made it
+    segments/000012/outline   the one that counts is there, and whole; what one needs to cut chunks
 
 A segment has its name only once it is whole, as far as a kill goes; a file is not synced to the
-disk, so after a power cut its checksum decides.
+disk, so after a power cut its checksum decides. Two workers may be at one task, as a machine that
+seems to be gone may be slow, and what they make differs at least where it is encrypted: so each
+writes what nobody else does, and then in one step says that this is it.
 """
 
 from __future__ import annotations
@@ -37,7 +40,8 @@ AT_ONCE = 8
 RANGE_BYTES = 8_000_000
 # Of what earlier runs left, so many outlines are read at a time.
 OUTLINES_AHEAD = 64
-OUTLINE = ".outline"
+OUTLINE = "/outline"
+ID_BYTES = 8
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -79,7 +83,6 @@ class FolderSegments:
     def writer(self, task: int, cipher: Cipher | None) -> Iterator[SegmentWriter]:
         """Writes into a file of its own."""
         name = _name(task)
-        # Two workers may be at one task: a machine that seems to be gone may be slow.
         path = self.temporary / f"{name}.{secrets.token_hex(4)}"
         with SegmentWriter(path, name, cipher) as writer:
             yield writer
@@ -138,14 +141,15 @@ class BucketSegments:
 
     def keep(self, writer: SegmentWriter) -> bytes:
         """Uploads the file, and then the outline, which counts."""
-        self.store.put_file(self.prefix + writer.name, writer.path)
-        outline = writer.outline()
+        made_by = secrets.token_bytes(ID_BYTES)
+        self.store.put_file(f"{self.prefix}{writer.name}/{made_by.hex()}", writer.path)
+        outline = made_by + writer.outline()
         self.store.put(f"{self.prefix}{writer.name}{OUTLINE}", outline)
         return outline
 
     def made(self, task: int, kept: bytes | None, cipher: Cipher | None) -> Segment:
         """From the outline, which came with the worker's answer."""
-        return Outline(_name(task), kept or self._outline(task), cipher).segment()
+        return _outline(task, kept or self._outline(task), cipher).segment()
 
     def left(self, tasks: Iterable[int], cipher: Cipher | None) -> Iterator[Segment | None]:
         """Those whose outlines are there; some are asked for ahead."""
@@ -160,34 +164,37 @@ class BucketSegments:
     def there(self) -> set[int]:
         """Those with outlines."""
         names = (info.key[len(self.prefix) :] for info in self.store.list(self.prefix))
-        return {int(name[: -len(OUTLINE)]) for name in names if name.endswith(OUTLINE)}
+        return {int(name.removesuffix(OUTLINE)) for name in names if name.endswith(OUTLINE)}
 
     def read(self, wanted: Mapping[int, set[int]], cipher: Cipher | None) -> dict[int, Segment]:
         """Outlines, and by ranges the rows of the parts that are wanted."""
-        contents = self._at_once(self._outline, wanted)
-        outlines = {
-            task: Outline(_name(task), content, cipher)
-            for task, content in zip(wanted, contents, strict=True)
-        }
+        contents = dict(zip(wanted, self._at_once(self._outline, wanted), strict=True))
+        outlines = {task: _outline(task, content, cipher) for task, content in contents.items()}
         rows = self._rows(
-            [(task, span) for task in wanted for span in outlines[task].spans(wanted[task])]
+            [(task, span) for task in wanted for span in outlines[task].spans(wanted[task])],
+            {
+                task: f"{self._key(task)}/{content[:ID_BYTES].hex()}"
+                for task, content in contents.items()
+            },
         )
         return {task: outlines[task].join(rows[task], wanted[task]) for task in wanted}
 
-    def _rows(self, spans: Sequence[tuple[int, Span]]) -> dict[int, list[Piece]]:
-        """The bytes of spans, by task."""
+    def _rows(
+        self, spans: Sequence[tuple[int, Span]], keys: Mapping[int, str]
+    ) -> dict[int, list[Piece]]:
+        """The bytes of spans, by task. keys: of the segments."""
         sizes = [stop - start for _, (start, stop) in spans]
         with self.temporary.open() as folder:
             room = self.room.take(sum(sizes), folder)
         ends = accumulate(sizes)
         found: dict[int, list[Piece]] = {task: [] for task, _ in spans}
-        fetches: list[tuple[int, Span, memoryview]] = []
+        fetches: list[tuple[str, Span, memoryview]] = []
         for (task, (start, stop)), end in zip(spans, ends, strict=True):
             into = room[end - (stop - start) : end]
             found[task].append((start, into))
             fetches += [
                 (
-                    task,
+                    keys[task],
                     (start + at, min(start + at + RANGE_BYTES, stop)),
                     into[at : at + RANGE_BYTES],
                 )
@@ -196,9 +203,9 @@ class BucketSegments:
         self._at_once(self._fetch, fetches)
         return found
 
-    def _fetch(self, wanted: tuple[int, Span, memoryview]) -> None:
-        task, span, into = wanted
-        into[:] = self.store.get(self._key(task), span)
+    def _fetch(self, wanted: tuple[str, Span, memoryview]) -> None:
+        key, span, into = wanted
+        into[:] = self.store.get(key, span)
 
     def _at_once(self, call: Callable[[T], R], values: Iterable[T]) -> list[R]:
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="millstream-segments") as pool:
@@ -206,11 +213,16 @@ class BucketSegments:
 
     def drop(self, tasks: Iterable[int]) -> None:
         """Outlines go first."""
-        names = {self._key(task) for task in tasks}
-        if len(names) > AT_ONCE:  # of a job that goes on, whose earlier runs removed most
-            names &= {info.key.removesuffix(OUTLINE) for info in self.store.list(self.prefix)}
-        self._at_once(self.store.delete, [f"{name}{OUTLINE}" for name in names])
-        self._at_once(self.store.delete, names)
+        folders = [f"{self._key(task)}/" for task in tasks]
+        if len(folders) > AT_ONCE:  # of a job that goes on, whose earlier runs removed most
+            there = {info.key.rpartition("/")[0] + "/" for info in self.store.list(self.prefix)}
+            folders = sorted(there.intersection(folders))
+        self._at_once(self.store.delete, [folder[:-1] + OUTLINE for folder in folders])
+        self._at_once(self._empty, folders)
+
+    def _empty(self, folder: str) -> None:
+        for info in self.store.list(folder):
+            self.store.delete(info.key)
 
     def _outline(self, task: int) -> bytes:
         return self.store.get(self._key(task) + OUTLINE)
@@ -223,10 +235,14 @@ def _name(task: int) -> str:
     return f"{task:06}"
 
 
-def _usable(task: int, outline: bytes, cipher: Cipher | None) -> Segment | None:
+def _outline(task: int, content: bytes, cipher: Cipher | None) -> Outline:
+    return Outline(_name(task), content[ID_BYTES:], cipher)
+
+
+def _usable(task: int, content: bytes, cipher: Cipher | None) -> Segment | None:
     """None if it is encrypted with another key."""
     try:
-        return Outline(_name(task), outline, cipher).segment()
+        return _outline(task, content, cipher).segment()
     except CannotDecrypt:
         return None
 

@@ -75,11 +75,14 @@ def _locked_folder(parent: Path) -> Scratch:
     """A new folder that this process has locked."""
     while True:
         # Another process may remove it before it is locked, or its parent before it is there.
-        with suppress(FileNotFoundError):
+        try:
             folder = own_folder(parent) / secrets.token_hex(8)
             folder.mkdir()
             if (scratch := lock_folder(folder)) is not None:
                 return scratch
+        except FileNotFoundError:
+            if not parent.parent.is_dir():  # the system's folder for these
+                raise
 
 
 def _sweep(parent: Path) -> None:
