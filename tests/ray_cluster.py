@@ -42,7 +42,11 @@ class RayCluster:
 
         common = {"node_ip_address": HOST, "object_store_memory": STORE_BYTES}
         self._node = {**common, "num_cpus": cpus}
-        head = {**common, "num_cpus": 0, "include_dashboard": False, "_system_config": dict(NOTICES)}
+        settings = {
+            "include_dashboard": False,
+            "_system_config": dict(NOTICES),
+        }  # which Ray changes
+        head = {**common, **settings, "num_cpus": 0}
         # What would end it when this interpreter exits keeps on for longer than we do.
         self._cluster = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
         self.nodes: list[Any] = [self.add() for _ in range(nodes)]

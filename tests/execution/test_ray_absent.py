@@ -71,6 +71,30 @@ def test_without_a_cluster_the_error_says_how_to_start_one(tmp_path: Path) -> No
     assert "leave num_nodes and executor out" in out
 
 
+def test_a_cluster_that_is_gone_is_not_waited_for(tmp_path: Path) -> None:
+    """Ray remembers where the last one was, and would try that for ten minutes."""
+    (tmp_path / "ray").mkdir()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        (tmp_path / "ray" / "ray_current_cluster").write_text(address)
+        process = start("""
+            import functools, os, sys
+            os.environ["RAY_TMPDIR"] = sys.argv[1]
+            import ray._private.services as services
+            services.find_gcs_addresses = functools.cache(set)
+            from millstream.execution.ray import RayExecutor
+            from millstream.errors import ClusterUnavailable
+            try:
+                with RayExecutor().open(str): pass
+            except ClusterUnavailable as error:
+                print(error)
+        """, tmp_path)  # fmt: skip
+        out, err = process.communicate(timeout=60)
+    assert "no Ray cluster here" in out, err
+    assert "refused" in out, out
+
+
 def test_where_no_cluster_listens_the_error_names_the_address() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and nobody listens

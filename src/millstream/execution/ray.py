@@ -119,9 +119,10 @@ class RayExecutor:
             yield ray, environment
             return
         try:
-            _knock(self.address)
+            address = _found(self.address or "auto")
+            _knock(address)
             # Here and not with the actors: Ray sends local folders only with a connection.
-            ray.init(self.address or "auto", logging_level="warning", **environment)
+            ray.init(address, logging_level="warning", **environment)
         except (OSError, RuntimeError, ValueError) as error:
             which = f"at {self.address}" if self.address else "here"
             raise ClusterUnavailable(
@@ -202,9 +203,22 @@ def _first_sentence(error: Exception) -> str:
     return str(error).partition(". ")[0]
 
 
-def _knock(address: str | None) -> None:
+def _found(address: str) -> str:
+    """The address that Ray takes "auto" for, as far as it can be asked; OSError if there is none.
+
+    It is where the last cluster of this machine was, which may be gone.
+    """
+    try:
+        from ray._private.services import get_ray_address_from_environment as find
+    except ImportError:  # another Ray has it elsewhere, and says nothing before it connects
+        return address
+    found: str = find(address, None)
+    return found
+
+
+def _knock(address: str) -> None:
     """Raises OSError where nobody listens: Ray would try for minutes, and blame something else."""
-    host, colon, port = (address or "").rpartition(":")
+    host, colon, port = address.rpartition(":")
     if colon and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
 
