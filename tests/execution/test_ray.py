@@ -267,7 +267,8 @@ def test_more_than_any_machine_has_is_an_error_that_says_what_there_is(connected
     with pytest.raises(ClusterUnavailable) as error, executor.open(str):
         pass
     assert "num_cpus=4, num_gpus=0.5" in str(error.value)
-    assert str(error.value).count("127.0.0.1 has CPU 1, GPU 0") == 2
+    # At least: nodes that other tests have killed may not be known to be gone.
+    assert str(error.value).count("127.0.0.1 has CPU 1, GPU 0") >= 2
     assert living(connected) == []
 
 

@@ -58,8 +58,14 @@ def test_it_is_what_the_steps_need(place: Path, shuffle: bool, rank: int | None)
     assert "18 of 4 samples a rank" in str(found)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_dataset_has_one(place: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["raw", "mixed"])
+def test_files_as_they_are_have_no_chunks_to_count(place: Path, kind: str) -> None:
+    with pytest.raises(errors.UnsupportedError, match="files as they are lie in none"):
+        opened(place, kind).plan(batch_size=8, ranks=2, pad=True).explain()
+
+
+@pytest.mark.parametrize("kind", sorted({*KINDS} - {"raw", "mixed"}))
+def test_every_kind_of_written_dataset_has_one(place: Path, kind: str) -> None:
     plan = opened(place, kind).plan(batch_size=8, ranks=2, pad=True)
     whole, half = plan.explain(), plan.explain(1)
     names = ["tokens"] if kind == "tokens" else ["a", "b"] if kind != "plain" else ["a"]

@@ -21,7 +21,7 @@ from servers.faults import LoseAnswer, Reset, slow_down
 
 import millstream as ms
 from millstream import errors
-from millstream.writing import map_job, map_work
+from millstream.writing import made, map_job
 
 pytestmark = pytest.mark.timeout(200)
 
@@ -55,7 +55,7 @@ def job(place: Any, **options: Any) -> Any:
 def two_inputs_a_task() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(map_job, "TASKS", INPUTS // 2)
-        patch.setattr(map_work, "AT_ONCE", 1)
+        patch.setattr(made, "AT_ONCE", 1)
         yield
 
 
@@ -114,10 +114,10 @@ KILLED = """
     from pathlib import Path
     import millstream as ms
     from millstream.store.cloud import CloudStore
-    from millstream.writing import map_job, map_work
+    from millstream.writing import made, map_job
 
     url, options, number, take_over, tempfile.tempdir = json.loads(sys.argv[1])
-    map_job.TASKS, map_work.AT_ONCE = 4, 1
+    map_job.TASKS, made.AT_ONCE = 4, 1
     made, client = itertools.count(1), CloudStore._client
 
     def counted(self, *use):
