@@ -87,21 +87,12 @@ class DatasetJob:
     def _open(self, job: VersionJob) -> JobFolder:
         if self.share is not None:
             self._check_can_share()
-        folder = job.open(
+        return job.open(
             take_over=self.take_over,
             notes=self._notes,
             apart=self.executor.apart,
             shard=None if self.share is None else f"{self.share.index}-{self.share.count}",
         )
-        noted = folder.notes.get(SHARDS)
-        if self.share is not None and noted != self.share.count:
-            folder.__exit__(None, None, None)
-            how = f"is run in {noted} shards" if noted else "was begun without shards"
-            raise UsageError(
-                f"shard is {str(self.share)!r}, and the unfinished job in {self.store} {how}: run "
-                "it to its end like that"
-            )
-        return folder
 
     def _check_can_share(self) -> None:
         """Before anything is written down: a job that cannot go on is in the way of the next."""
@@ -122,6 +113,12 @@ class DatasetJob:
 
     def _shard(self, folder: JobFolder, share: Share, job: VersionJob) -> Report:
         """Encodes a share of the tasks, then builds that of the chunks which are known by now."""
+        if (noted := folder.notes.get(SHARDS)) != share.count:
+            how = f"is run in {noted} shards" if noted else "was begun without shards"
+            raise UsageError(
+                f"shard is {str(share)!r}, and the unfinished job in {self.store} {how}: run it to "
+                "its end like that"
+            )
         sealing = self.filtering.sealing(folder.notes)
         tasks = [task for task in self.tasks if share.has(task.number)]
         with ProgressBar(sum(task.stop - task.start for task in tasks), show=self.verbose) as bar:

@@ -23,7 +23,7 @@ from millstream.writing.segment import Segment, Skipped
 from millstream.writing.settling import Settling, settling
 from millstream.writing.shards import Share
 from millstream.writing.tasks import Task
-from millstream.writing.units import Progress, UnitRun
+from millstream.writing.units import Progress, UnitRun, inputs_of
 from millstream.writing.urls import short
 from millstream.writing.work import AssembleTask, EncodeTask, TrainTask, Work
 from millstream.writing.work import Piece as PlacedPiece
@@ -255,9 +255,9 @@ class JobRun(UnitRun[Unit]):
             self._queue.append(cut)
 
     def _describe(self, unit: Unit) -> str:
-        if isinstance(unit, _Train):
-            return "the dictionary of the compression"
-        return f"chunk {unit.sequence}" if isinstance(unit, _Cut) else super()._describe(unit)
+        if isinstance(unit, Task):
+            return inputs_of(unit)
+        return f"chunk {unit.sequence}" if isinstance(unit, _Cut) else "the dictionary of zstd"
 
     def _place_settled(self, *, wait: bool = False) -> None:
         for sequence, placed in self._settling.finished(wait=wait):

@@ -18,7 +18,7 @@ from millstream.execution.protocol import Executor
 from millstream.writing.segment import Segment, Skipped
 from millstream.writing.segments import Segments
 from millstream.writing.tasks import Task
-from millstream.writing.units import Progress, UnitRun
+from millstream.writing.units import Progress, UnitRun, inputs_of
 from millstream.writing.work import EncodeTask, Work
 
 
@@ -104,6 +104,9 @@ class EncodeRun(UnitRun[Task]):
     def _message(self, unit: Task) -> EncodeTask:
         inputs = self._inputs[unit.start : unit.stop]
         return EncodeTask(number=unit.number, start=unit.start, inputs=inputs)
+
+    def _describe(self, unit: Task) -> str:
+        return inputs_of(unit)
 
     def _done(self, unit: Task, made: Any) -> None:
         self._encoded.ran += 1

@@ -59,9 +59,9 @@ class UnitRun(ABC, Generic[U]):
     def _done(self, unit: U, made: Any) -> None:
         """Takes what a worker has made."""
 
+    @abstractmethod
     def _describe(self, unit: U) -> str:
-        assert isinstance(unit, Task)
-        return f"inputs {unit.start} to {unit.stop - 1}"
+        """What it is, in words."""
 
     def _tick(self) -> None:
         """Is called whenever a unit has ended."""
@@ -109,6 +109,11 @@ class UnitRun(ABC, Generic[U]):
             raise error
         if self._failed is None or unit.number < self._failed.task:
             self._failed = _Failed(unit.number, error)
+
+
+def inputs_of(task: Task) -> str:
+    """Which these are, in words."""
+    return f"inputs {task.start} to {task.stop - 1}"
 
 
 def _before(task: int, units: Iterable[U]) -> list[U]:
