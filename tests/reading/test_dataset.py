@@ -91,7 +91,7 @@ def test_as_a_sequence(folder: Path) -> None:
 def test_repr_says_what_and_how_much(folder: Path) -> None:
     text = repr(ms.StreamingDataset(folder))
     assert all(
-        word in text for word in (str(folder), "300 samples", "MB", "meta.t: str", "version 1")
+        word in text for word in (str(folder), "300 samples", "kB in ", "meta.t: str", "version 1")
     )
 
 
