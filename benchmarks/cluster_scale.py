@@ -36,7 +36,7 @@ from millstream.writing.identity import job_key
 from millstream.writing.knobs import prepare
 from millstream.writing.limits import limits_of
 from millstream.writing.segments import BucketSegments
-from millstream.writing.tasks import MAX_INPUTS
+from millstream.writing.tasks import MAX_INPUTS, tasks
 from millstream.writing.temporary import RunTemporary
 from millstream.writing.work import EncodeTask, Work
 from plan_scale import peak_mb
@@ -102,6 +102,7 @@ def drive(folder: Path, inputs: int, nbytes: int) -> dict[str, Any]:
         fetcher=InputFetcher({}),
         take_over=True,
         key=job_key(prepared.fn, prepared.inputs, {**SETTINGS, "chunk_bytes": CHUNK_BYTES}),
+        tasks=list(tasks(inputs)),
         limits=limits_of(CHUNK_BYTES, None, has_tokens=False),
         filtering=Filtering.asked(None, None, has_tokens=False),
         executor=fleet,

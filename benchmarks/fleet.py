@@ -16,7 +16,7 @@ from millstream.execution.pickling import pickled
 from millstream.execution.protocol import Outcome
 from millstream.writing.placed import ChunkRecord, Placed
 from millstream.writing.segment_reading import Outline
-from millstream.writing.segments import RANGE_BYTES
+from millstream.writing.segments import ID_BYTES, RANGE_BYTES
 from millstream.writing.work import AssembleTask, EncodeTask
 from simulated_bucket import SimulatedBucket, Timed
 
@@ -104,7 +104,7 @@ class _Sizes:
     """ranges: how many requests the rows of each part take. mean: bytes of a row."""
 
     def __init__(self, outline: bytes) -> None:
-        opened = Outline("000000", outline)
+        opened = Outline("000000", outline[ID_BYTES:])
         segment = opened.segment()
         spans = opened.spans(range(len(segment.parts)))
         self.ranges = [-(-(stop - start) // RANGE_BYTES) for start, stop in spans]

@@ -64,7 +64,10 @@ class SimulatedBucket:
     def made(self, task: int) -> None:
         """A machine has put a segment, and its outline."""
         with self._lock:
-            self._segments |= {f"{SEGMENTS}{task:06}", f"{SEGMENTS}{task:06}.outline"}
+            self._segments |= {
+                f"{SEGMENTS}{task:06}/0123456789abcdef",
+                f"{SEGMENTS}{task:06}/outline",
+            }
             self.most_segments = max(self.most_segments, len(self._segments) // 2)
 
     def record(self, sequence: int, content: bytes) -> None:
@@ -126,9 +129,9 @@ class SimulatedBucket:
             self._count("list a page")
 
     def _found(self, prefix: str) -> Iterator[tuple[str, int]]:
-        with self._lock:
-            some = [*self.small, *self._segments]
-        yield from ((key, len(self.small.get(key, b""))) for key in some if key.startswith(prefix))
+        with self.spent, self._lock:
+            some = [key for key in (*self.small, *self._segments) if key.startswith(prefix)]
+        yield from ((key, len(self.small.get(key, b""))) for key in some)
         count = os.fstat(self._records).st_size // RECORD_BYTES
         if RECORDS.startswith(prefix):
             yield from ((f"{RECORDS}{number:06}.json", RECORD_BYTES) for number in range(count))
