@@ -90,3 +90,20 @@ def ray_cluster(nodes: int, cpus: int = 1) -> Iterator[RayCluster]:
         os.environ.update(before)
         shutil.rmtree(folder)
     assert not Path(folder).exists()
+
+
+@contextmanager
+def connection(cluster: RayCluster) -> Iterator[Any]:
+    """Ray, as a user has connected it."""
+    import ray
+
+    ray.init(cluster.address, logging_level="warning", log_to_driver=False)
+    yield ray
+    ray.shutdown()
+
+
+def living_actors() -> list[Any]:
+    """Those that the connected cluster has."""
+    from ray._private.state import actors
+
+    return [actor for actor in actors().values() if actor["State"] != "DEAD"]

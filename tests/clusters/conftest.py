@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ray_cluster import RayCluster, ray_cluster
+from ray_cluster import RayCluster, connection, living_actors, ray_cluster
 
 import millstream as ms
 
@@ -32,11 +32,8 @@ def cluster(nodes_folder: Path) -> Iterator[RayCluster]:
 @pytest.fixture(scope="module")
 def connected(cluster: RayCluster) -> Iterator[Any]:
     """Ray, as a user has connected it: so not each job has to."""
-    import ray
-
-    ray.init(cluster.address, logging_level="warning", log_to_driver=False)
-    yield ray
-    ray.shutdown()
+    with connection(cluster) as ray:
+        yield ray
 
 
 @pytest.fixture
@@ -46,7 +43,5 @@ def far(
     """The workers of the cluster. At the end they are gone, and nothing of jobs is on a disk."""
     monkeypatch.setattr(tempfile, "tempdir", str(nodes_folder))
     yield ms.RayExecutor(wait_seconds=60)
-    from ray._private.state import actors
-
-    assert [actor for actor in actors().values() if actor["State"] != "DEAD"] == []
+    assert living_actors() == []
     assert list(nodes_folder.iterdir()) == []

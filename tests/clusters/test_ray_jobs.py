@@ -12,6 +12,7 @@ import pytest
 from buckets import Bucket
 from datasets import everything
 from encryption.kinds import aes, fernet
+from jobs import columns, document, sample
 from ray_cluster import RayCluster
 from scripts import start
 
@@ -19,19 +20,6 @@ import millstream as ms
 from millstream import Machine, errors
 
 pytestmark = pytest.mark.timeout(200)
-
-
-def sample(i: int) -> Iterator[dict[str, Any]]:
-    for n in range(i % 3):
-        yield {"id": i, "text": f"{i} " * (i * 37 % 90), "odd": np.arange(i % 4), "n": n}
-
-
-def document(i: int) -> np.ndarray:
-    return np.arange(i * 7 % 300, dtype=np.uint16)
-
-
-def columns(i: int) -> dict[str, Any]:
-    return {"id": np.arange(i, i + 5), "text": [f"{n}" * n for n in range(5)]}
 
 
 def of_group(group: list[int]) -> Iterator[dict[str, Any]]:

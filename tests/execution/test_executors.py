@@ -6,10 +6,10 @@ import os
 import signal
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 from scripts import start
+from sessions import run
 
 from millstream.errors import (
     CorruptData,
@@ -21,24 +21,9 @@ from millstream.errors import (
 )
 from millstream.execution.inline import Inline
 from millstream.execution.processes import Processes
-from millstream.execution.protocol import Executor, Outcome
+from millstream.execution.protocol import Executor
 
 pytestmark = pytest.mark.timeout(120)
-
-
-def run(executor: Executor, work: Any, tasks: list[Any]) -> list[Outcome[Any]]:
-    """All outcomes, in the order of the tasks."""
-    done: dict[int, Outcome[Any]] = {}
-    with executor.open(work) as session:
-        tag = 0
-        while len(done) < len(tasks):
-            while session.free and tag < len(tasks):
-                session.submit(tag, tasks[tag])
-                tag += 1
-            outcome = session.wait()
-            assert outcome.tag not in done
-            done[outcome.tag] = outcome
-    return [done[tag] for tag in sorted(done)]
 
 
 @pytest.mark.parametrize("executor", [Inline(), Processes(1), Processes(3)])

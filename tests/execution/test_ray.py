@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ray_cluster import RayCluster, ray_cluster
+from ray_cluster import RayCluster, connection, living_actors, ray_cluster
 from scripts import start
+from sessions import run
 
 from millstream.errors import (
     ClusterUnavailable,
@@ -27,7 +28,6 @@ from millstream.errors import (
 )
 from millstream.execution.inline import Inline
 from millstream.execution.machine import Machine
-from millstream.execution.protocol import Executor, Outcome
 from millstream.execution.ray import RayExecutor
 
 pytestmark = pytest.mark.timeout(120)
@@ -45,35 +45,8 @@ def cluster() -> Iterator[RayCluster]:
 @pytest.fixture(scope="module")
 def connected(cluster: RayCluster) -> Iterator[Any]:
     """Ray, as a user has connected it."""
-    import ray
-
-    ray.init(cluster.address, logging_level="warning", log_to_driver=False)
-    yield ray
-    ray.shutdown()
-
-
-def run(executor: Executor, work: Any, tasks: list[Any]) -> list[Outcome[Any]]:
-    """All outcomes, in the order of the tasks."""
-    done: dict[int, Outcome[Any]] = {}
-    with executor.open(work) as session:
-        given = 0
-        while len(done) < len(tasks):
-            while session.free and given < len(tasks):
-                session.submit(given, tasks[given])
-                given += 1
-            outcome = session.wait()
-            assert outcome.tag not in done
-            done[outcome.tag] = outcome
-        with pytest.raises(RuntimeError, match="no task"):
-            session.wait()
-    return [done[tag] for tag in sorted(done)]
-
-
-def living(ray: Any) -> list[Any]:
-    """The actors that there are."""
-    from ray._private.state import actors
-
-    return [actor for actor in actors().values() if actor["State"] != "DEAD"]
+    with connection(cluster) as ray:
+        yield ray
 
 
 def test_the_results_are_those_of_this_process(connected: Any) -> None:
@@ -86,7 +59,7 @@ def test_the_results_are_those_of_this_process(connected: Any) -> None:
 
     assert run(RAY, work, tasks) == run(Inline(), work, tasks)
     assert connected.is_initialized()
-    assert living(connected) == []
+    assert living_actors() == []
 
 
 def test_errors_come_back_as_they_are(connected: Any) -> None:
@@ -122,7 +95,7 @@ def test_what_cannot_travel_is_an_error(connected: Any) -> None:
         pass
     with RAY.open(lambda x: x) as session, pytest.raises(NotPicklable, match="input"):
         session.submit(0, lock)
-    assert living(connected) == []
+    assert living_actors() == []
 
 
 def test_large_messages_both_ways(connected: Any) -> None:
@@ -213,7 +186,7 @@ def test_a_machine_that_is_lost_loses_no_task(
         both_up(session)  # the new one too
     attempts = sorted(gate.with_suffix(".begun").read_text() for gate in gates)
     assert attempts == ["x", "xx"]
-    assert living(connected) == []
+    assert living_actors() == []
 
 
 def test_when_no_machine_is_left_it_is_an_error(connected: Any, cluster: RayCluster) -> None:
@@ -250,14 +223,14 @@ def test_a_node_without_millstream_is_an_error_that_says_so(
     monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
     with pytest.raises(UnsupportedError, match=r"none of it is here.*all nodes"), RAY.open(str):
         pass
-    assert living(connected) == []
+    assert living_actors() == []
 
 
 def test_after_an_error_nothing_is_left(connected: Any) -> None:
     with pytest.raises(KeyError), RAY.open(lambda x: signal.pause()) as session:
         session.submit(0, 0)
         raise KeyError
-    assert living(connected) == []
+    assert living_actors() == []
 
 
 def test_more_than_any_machine_has_is_an_error_that_says_what_there_is(connected: Any) -> None:
@@ -269,7 +242,7 @@ def test_more_than_any_machine_has_is_an_error_that_says_what_there_is(connected
     assert "num_cpus=4, num_gpus=0.5" in str(error.value)
     # At least: nodes that other tests have killed may not be known to be gone.
     assert str(error.value).count("127.0.0.1 has CPU 1, GPU 0") >= 2
-    assert living(connected) == []
+    assert living_actors() == []
 
 
 def test_another_address_than_the_connection_is_refused(connected: Any) -> None:

@@ -50,20 +50,23 @@ def test_without_ray_the_error_says_how_to_get_it() -> None:
     assert "leave num_nodes and executor out" in out
 
 
+ALONE = """
+    import functools, os, sys
+    os.environ["RAY_TMPDIR"] = sys.argv[1]
+    import ray._private.services as services
+    services.find_gcs_addresses = functools.cache(set)
+    from millstream.execution.ray import RayExecutor
+    from millstream.errors import ClusterUnavailable
+    try:
+        with RayExecutor().open(str): pass
+    except ClusterUnavailable as error:
+        print(error)
+"""
+
+
 def test_without_a_cluster_the_error_says_how_to_start_one(tmp_path: Path) -> None:
     """Ray finds a cluster by looking through all processes, and would find that of other tests."""
-    process = start("""
-        import functools, os, sys
-        os.environ["RAY_TMPDIR"] = sys.argv[1]
-        import ray._private.services as services
-        services.find_gcs_addresses = functools.cache(set)
-        from millstream.execution.ray import RayExecutor
-        from millstream.errors import ClusterUnavailable
-        try:
-            with RayExecutor().open(str): pass
-        except ClusterUnavailable as error:
-            print(error)
-    """, tmp_path)  # fmt: skip
+    process = start(ALONE, tmp_path)
     out, err = process.communicate()
     assert "no Ray cluster here" in out, err
     assert "ray start --head" in out, err
@@ -78,18 +81,7 @@ def test_a_cluster_that_is_gone_is_not_waited_for(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))  # and nobody listens
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         (tmp_path / "ray" / "ray_current_cluster").write_text(address)
-        process = start("""
-            import functools, os, sys
-            os.environ["RAY_TMPDIR"] = sys.argv[1]
-            import ray._private.services as services
-            services.find_gcs_addresses = functools.cache(set)
-            from millstream.execution.ray import RayExecutor
-            from millstream.errors import ClusterUnavailable
-            try:
-                with RayExecutor().open(str): pass
-            except ClusterUnavailable as error:
-                print(error)
-        """, tmp_path)  # fmt: skip
+        process = start(ALONE, tmp_path)
         out, err = process.communicate(timeout=60)
     assert "no Ray cluster here" in out, err
     assert "refused" in out, out

@@ -6,11 +6,9 @@ What workers leave for each other lies in the bucket then, and nothing of it sta
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from apart import Apart
 from buckets import Bucket
@@ -19,6 +17,7 @@ from encryption.kinds import aes, fernet
 from format.test_chunk_laws import encode
 from hypothesis import given
 from hypothesis import strategies as st
+from jobs import columns, dataset, document, sample
 from strategies import rows
 
 import millstream as ms
@@ -104,19 +103,6 @@ def test_only_the_parts_that_are_wanted_are_fetched(
 # Jobs ------------------------------------------------------------------------------------------
 
 
-def sample(i: int) -> Iterator[dict[str, Any]]:
-    for n in range(i % 3):
-        yield {"id": i, "text": f"{i} " * (i * 37 % 90), "odd": np.arange(i % 4), "n": n}
-
-
-def document(i: int) -> np.ndarray:
-    return np.arange(i * 7 % 300, dtype=np.uint16)
-
-
-def columns(i: int) -> dict[str, Any]:
-    return {"id": np.arange(i, i + 5), "text": [f"{n}" * n for n in range(5)]}
-
-
 KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
     "plain": (sample, {}),
     "tokens": (document, {"item_loader": ms.TokensLoader(), "chunk_bytes": "4KB"}),
@@ -147,12 +133,10 @@ def test_the_bytes_are_those_of_a_local_run(
     apart = Apart(workers)
     write(bucket.url, fn, storage_options=bucket.options, executor=apart, **options)
     write(tmp_path / "shared", fn, executor=apart, **options)
-    local = {k: v for k, v in everything(tmp_path / "local").items() if not k.startswith("runs/")}
+    local = dataset(everything(tmp_path / "local"))
     assert len(local) > 6
     assert bucket.objects() == local
-    assert {
-        k: v for k, v in everything(tmp_path / "shared").items() if not k.startswith("runs/")
-    } == local
+    assert dataset(everything(tmp_path / "shared")) == local
     assert list(scratch.iterdir()) == []
 
 

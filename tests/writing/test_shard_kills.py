@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from buckets import Bucket
+from jobs import dataset
 from kills import live, tree
 from scripts import SOURCE
 
@@ -24,10 +25,6 @@ pytestmark = pytest.mark.timeout(200)
 
 def commit(place: Any, **options: Any) -> Any:
     return ms.commit(place, **{"num_workers": 0, "verbose": False, **options})
-
-
-def dataset(objects: dict[str, bytes]) -> dict[str, bytes]:
-    return {name: content for name, content in objects.items() if not name.startswith("runs/")}
 
 
 SHARD = """

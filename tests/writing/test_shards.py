@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from buckets import Bucket
 from datasets import everything
 from encryption.kinds import fernet
+from jobs import dataset, document, sample
 
 import millstream as ms
 from millstream import errors
@@ -25,15 +25,6 @@ from millstream.writing.local_job import LocalJob
 from millstream.writing.repair import repair
 
 pytestmark = pytest.mark.timeout(200)
-
-
-def sample(i: int) -> Iterator[dict[str, Any]]:
-    for n in range(i % 3):
-        yield {"id": i, "text": f"{i} " * (i * 37 % 90), "odd": np.arange(i % 4), "n": n}
-
-
-def document(i: int) -> np.ndarray:
-    return np.arange(i * 7 % 300, dtype=np.uint16)
 
 
 KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -51,10 +42,6 @@ def write(place: Any, fn: Any = sample, **options: Any) -> Any:
 
 def commit(place: Any, **options: Any) -> Any:
     return ms.commit(place, **{"num_workers": 0, "verbose": False, **options})
-
-
-def dataset(objects: dict[str, bytes]) -> dict[str, bytes]:
-    return {name: content for name, content in objects.items() if not name.startswith("runs/")}
 
 
 @pytest.fixture

@@ -88,6 +88,18 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
+def add_workers(parser: argparse.ArgumentParser, what: str) -> None:
+    """How many processes do what the command does; what: for the help."""
+    parser.add_argument(
+        "--workers",
+        "--num-workers",
+        dest="num_workers",
+        type=int,
+        metavar="N",
+        help=f"{what}; by default one a CPU; 0 works in this process",
+    )
+
+
 def add_mode(parser: argparse.ArgumentParser) -> None:
     """What a job does to a dataset that is there."""
     parser.add_argument(

@@ -6,7 +6,13 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from millstream.cli.arguments import add_command, add_json, add_storage_options, storage_options
+from millstream.cli.arguments import (
+    add_command,
+    add_json,
+    add_storage_options,
+    add_workers,
+    storage_options,
+)
 from millstream.cli.secrets import add_encryption, encryption_asked
 from millstream.cli.show import print_json
 from millstream.writing.commit_shards import commit
@@ -46,14 +52,7 @@ def add_commands(commands: Commands) -> None:
         epilog=COMMIT_END,
     )
     parser.add_argument("output", metavar="OUTPUT", help="the output of the shards")
-    parser.add_argument(
-        "--workers",
-        "--num-workers",
-        dest="num_workers",
-        type=int,
-        metavar="N",
-        help="processes that build chunks; by default one a CPU; 0 works in this process",
-    )
+    add_workers(parser, "processes that build chunks")
     parser.add_argument("--job", metavar="DIGEST", help="which one, of several; its start will do")
     add_encryption(parser)
     add_storage_options(parser)

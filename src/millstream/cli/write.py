@@ -18,6 +18,7 @@ from millstream.cli.arguments import (
     add_json,
     add_mode,
     add_storage_options,
+    add_workers,
     at_least_one,
     storage_options,
 )
@@ -104,14 +105,7 @@ def add_commands(commands: Commands) -> None:
 
 def _add_work(write: argparse.ArgumentParser) -> None:
     """Who does it."""
-    write.add_argument(
-        "--workers",
-        "--num-workers",
-        dest="num_workers",
-        type=int,
-        metavar="N",
-        help="processes; by default one a CPU; 0 works in this process",
-    )
+    add_workers(write, "processes")
     write.add_argument(
         "--num-nodes",
         type=at_least_one,

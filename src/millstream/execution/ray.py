@@ -82,8 +82,14 @@ class RayExecutor:
     @property
     def workers(self) -> int | None:
         """How many there are to be; None where that depends on the cluster."""
-        workers = self.num_workers or (self.machine and self.machine.cpus)
-        return workers * self.num_nodes if workers and self.num_nodes else None
+        return self._each * self.num_nodes if self._each and self.num_nodes else None
+
+    @property
+    def _each(self) -> int | None:
+        """How many on each machine; None for as many as it has CPUs."""
+        if self.num_workers or self.machine is None:
+            return self.num_workers
+        return self.machine.cpus
 
     @contextmanager
     def open(self, work: Callable[[Any], R]) -> Iterator[Session[R]]:
@@ -157,10 +163,9 @@ class RayExecutor:
     def _count(self, nodes: list[Mapping[str, float]]) -> int:
         """How many workers, on a cluster of nodes with such resources."""
         cpus = sorted((int(node.get("CPU", 0)) for node in nodes), reverse=True)
-        workers = self.num_workers or (self.machine and self.machine.cpus)
-        if workers:
+        if self._each:
             machines = self.num_nodes or sum(count > 0 for count in cpus)
-            return max(1, machines * workers)
+            return max(1, machines * self._each)
         return max(1, self.num_nodes or 0, sum(cpus[: self.num_nodes]))
 
     def _share(self) -> dict[str, float]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from blake3 import blake3
 from millstream.errors import OutputBusy, OutputNotEmpty, StorageError, StoreUnavailable
 from millstream.store import Store
 from millstream.store.local import storage_errors
+from millstream.writing.at_once import at_once
 from millstream.writing.claim import busy, claim, release
 from millstream.writing.gather import Room
 from millstream.writing.holdings import JOB
@@ -221,8 +221,7 @@ class BucketJob:
     def records(self) -> Iterable[tuple[int, bytes]]:
         """What was recorded of chunks."""
         keys = [key for key in self._keys() if key.startswith(self._records)]
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            contents = list(pool.map(self.store.get, keys))
+        contents = at_once(self.store.get, keys, AT_ONCE)
         names = [key.removeprefix(self._records).removesuffix(".json") for key in keys]
         return [(int(name), content) for name, content in zip(names, contents, strict=True)]
 
@@ -288,8 +287,7 @@ class BucketJob:
         return [info.key for info in self.store.list(f"{self.name}/")]
 
     def _delete(self, keys: Iterable[str]) -> None:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(self.store.delete, keys))
+        at_once(self.store.delete, keys, AT_ONCE)
 
 
 def _scratch_path(place: str) -> Path:

@@ -24,7 +24,7 @@ from millstream.writing.gather import Room
 from millstream.writing.identity import JobKey
 from millstream.writing.job import JobRun
 from millstream.writing.knobs import Prepared
-from millstream.writing.placed import ChunkRecord, Placed
+from millstream.writing.placed import ChunkRecord, Placed, unbroken
 from millstream.writing.progress import ProgressBar
 from millstream.writing.report import Report
 from millstream.writing.sealing import JobSealing
@@ -193,10 +193,9 @@ class DatasetJob:
 
     def _check_there(self, folder: JobFolder, recorded: Mapping[int, Placed]) -> None:
         """Raises JobUnfinished unless shards have encoded all that is not in chunks."""
-        placed, at = 0, 0
-        while placed in recorded:
-            placed, at = placed + 1, recorded[placed].stop[0]
-        there = folder.segments.there()
+        there, at = folder.segments.there(), 0
+        for placed in unbroken(recorded):
+            at = placed.stop[0]
         absent = [task for task in self.tasks[at:] if task.number not in there]
         if absent:
             count = folder.notes[SHARDS]

@@ -170,10 +170,11 @@ class JobFolder:
         place.enter()
         try:
             with storage_errors(place.scratch.root):
-                if place.found() is None:
-                    self._begin(key, notes)
-                # Of shards that begin together another one may have made it.
                 if (found := place.found()) is None:
+                    self._begin(key, notes)
+                    # Of shards that begin together another one may have made it.
+                    found = place.found()
+                if found is None:
                     raise StorageError(f"{place.store}/{place.name} was removed; run it again")
                 self.notes: dict[str, Any] = json.loads(found[0]).get("notes", {})
                 _compare(place.store, key, *found)

@@ -35,17 +35,18 @@ def is_job(name: str) -> bool:
 
 def is_finished(store: ReadableStore) -> bool:
     """Whether a version of a dataset was published here."""
-    try:
-        store.size(version_key(1))
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
+    return has_object(store, version_key(1))
 
 
-def has_job(store: ListingStore, name: str) -> bool:
+def has_job(store: ReadableStore, name: str) -> bool:
     """Whether the folder of this name holds a job; it may be there without."""
+    return has_object(store, f"{name}/job.json")
+
+
+def has_object(store: ReadableStore, key: str) -> bool:
+    """Whether there is one under this key."""
     try:
-        store.size(f"{name}/job.json")
+        store.size(key)
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True

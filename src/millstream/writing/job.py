@@ -18,7 +18,7 @@ from millstream.format import PLAIN, Identity, Schema, schema_error
 from millstream.writing.cuts import Cutter, Limits, Piece
 from millstream.writing.dictionary import NO_DICTIONARY, DictionaryTurn
 from millstream.writing.folder import JobFolder
-from millstream.writing.placed import ChunkRecord, Placed
+from millstream.writing.placed import ChunkRecord, Placed, unbroken
 from millstream.writing.segment import Segment, Skipped
 from millstream.writing.settling import Settling, settling
 from millstream.writing.shards import Share
@@ -112,7 +112,7 @@ class JobRun(UnitRun[Unit]):
 
     def _resume(self) -> None:
         """Takes over the unbroken run of chunks that earlier runs finished."""
-        while (placed := self._recorded.get(self._cuts)) and placed.start == self._at:
+        for placed in unbroken(self._recorded):
             self._placed[self._cuts] = placed
             self._cuts, self._at = self._cuts + 1, placed.stop
         done = self._tasks[: self._at[0]]
@@ -203,8 +203,7 @@ class JobRun(UnitRun[Unit]):
         """Takes a task's segment, and gives the cutter all that is now in unbroken order."""
         if segment.skipped:
             self._skipped[task.number] = segment.skipped
-        rows = sum(part.rows for part in segment.parts)
-        self._progress.advance(task.stop - task.start, rows, segment.nbytes)
+        self._progress.advance(task.stop - task.start, segment.rows, segment.nbytes)
         self._segments[task.number] = segment
         self._waiting += segment.held
         while self._next in self._segments:

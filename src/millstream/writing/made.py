@@ -16,21 +16,20 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from millstream.store import LocalStore, Store
 from millstream.store.local import storage_errors
+from millstream.writing.at_once import at_once
+from millstream.writing.holdings import has_object
 from millstream.writing.temporary import Temporary
 
 # Files of a task that are put into their places at once.
 AT_ONCE = 8
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +101,7 @@ class FolderMade:
         # After a worker's death some of it may be in its place.
         left = [some for some in made if self._folder(some.index).is_dir()]
         files = [(self._folder(some.index) / name, name) for some in left for name, _ in some.files]
-        at_once(self._place, files)
+        at_once(self._place, files, AT_ONCE)
         for some in left:
             gone = self.temporary / f"gone-{secrets.token_hex(8)}"
             # In one step: what is half removed must not look whole.
@@ -145,7 +144,7 @@ class BucketMade:
         """Uploads the files, and then the object that counts."""
         key = self._key(task, index)
         names = [name for name, _ in files_in(private)]
-        at_once(lambda name: self.store.put_file(f"{key}/{name}", private / name), names)
+        at_once(lambda name: self.store.put_file(f"{key}/{name}", private / name), names, AT_ONCE)
         self.store.put(key, b"")
 
     def kept(self, task: int, indices: Sequence[int]) -> list[Made]:
@@ -170,9 +169,9 @@ class BucketMade:
             if some.index in left
             for name, _ in some.files
         ]
-        at_once(self._copy, files)
-        at_once(self.store.delete, [self._key(task, index) for index in left])
-        at_once(self.store.delete, [f"{key}/{name}" for key, name in files])
+        at_once(self._copy, files, AT_ONCE)
+        at_once(self.store.delete, [self._key(task, index) for index in left], AT_ONCE)
+        at_once(self.store.delete, [f"{key}/{name}" for key, name in files], AT_ONCE)
 
     def _copy(self, file: tuple[str, str]) -> None:
         key, name = file
@@ -180,24 +179,11 @@ class BucketMade:
             self.store.copy(f"{key}/{name}", name)
         except FileNotFoundError:
             # Who takes it away has put it into its place: a worker that was taken for dead.
-            if self._is_there(key):
+            if has_object(self.store, key):
                 raise
-
-    def _is_there(self, key: str) -> bool:
-        try:
-            self.store.size(key)
-        except FileNotFoundError:
-            return False
-        return True
 
     def _key(self, task: int, index: int) -> str:
         return f"{self.prefix}{task:05}/{index:09}"
-
-
-def at_once(call: Callable[[T], object], values: Iterable[T]) -> None:
-    """Calls it for each, several side by side; raises what the first one that failed raised."""
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(call, values))
 
 
 def files_in(folder: Path) -> Iterator[tuple[str, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -61,6 +61,14 @@ class Placed:
     def to_bytes(self) -> bytes:
         """JSON, for `read_placed`."""
         return json.dumps(asdict(self)).encode()
+
+
+def unbroken(placed: Mapping[int, Placed]) -> Iterator[Placed]:
+    """The chunks from the first one on that follow each other without a gap."""
+    sequence, at = 0, (0, 0)
+    while (some := placed.get(sequence)) and some.start == at:
+        yield some
+        sequence, at = sequence + 1, some.stop
 
 
 class ChunkPlace(Protocol):

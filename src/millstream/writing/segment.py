@@ -66,6 +66,11 @@ class Segment:
         return self.parts[0].schema if self.parts else None
 
     @property
+    def rows(self) -> int:
+        """How many there are."""
+        return sum(part.rows for part in self.parts)
+
+    @property
     def nbytes(self) -> int:
         """The bytes of all rows."""
         arrays = sum(len(values.data) for part in self.parts for values in part.arrays.values())

@@ -17,8 +17,7 @@ writes what nobody else does, and then in one step says that this is it.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, islice
@@ -29,6 +28,7 @@ from millstream.encryption import Cipher
 from millstream.errors import CannotDecrypt
 from millstream.store import Store
 from millstream.store.local import storage_errors
+from millstream.writing.at_once import at_once
 from millstream.writing.gather import Room
 from millstream.writing.segment import Segment, SegmentWriter, Span
 from millstream.writing.segment_reading import Outline, Piece, has_segment, read_segment
@@ -44,7 +44,6 @@ OUTLINE = "/outline"
 ID_BYTES = 8
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 
 class Segments(Protocol):
@@ -156,7 +155,7 @@ class BucketSegments:
         known = self.there()
         for some in batched(tasks, OUTLINES_AHEAD):
             there = [task for task in some if task in known]
-            outlines = dict(zip(there, self._at_once(self._outline, there), strict=True))
+            outlines = dict(zip(there, at_once(self._outline, there, AT_ONCE), strict=True))
             for task in some:
                 content = outlines.get(task)
                 yield None if content is None else _usable(task, content, cipher)
@@ -168,7 +167,7 @@ class BucketSegments:
 
     def read(self, wanted: Mapping[int, set[int]], cipher: Cipher | None) -> dict[int, Segment]:
         """Outlines, and by ranges the rows of the parts that are wanted."""
-        contents = dict(zip(wanted, self._at_once(self._outline, wanted), strict=True))
+        contents = dict(zip(wanted, at_once(self._outline, wanted, AT_ONCE), strict=True))
         outlines = {task: _outline(task, content, cipher) for task, content in contents.items()}
         rows = self._rows(
             [(task, span) for task in wanted for span in outlines[task].spans(wanted[task])],
@@ -200,29 +199,24 @@ class BucketSegments:
                 )
                 for at in range(0, stop - start, RANGE_BYTES)
             ]
-        self._at_once(self._fetch, fetches)
+        at_once(self._fetch, fetches, AT_ONCE)
         return found
 
     def _fetch(self, wanted: tuple[str, Span, memoryview]) -> None:
         key, span, into = wanted
         into[:] = self.store.get(key, span)
 
-    def _at_once(self, call: Callable[[T], R], values: Iterable[T]) -> list[R]:
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="millstream-segments") as pool:
-            return list(pool.map(call, values))
-
     def drop(self, tasks: Iterable[int]) -> None:
         """Outlines go first."""
-        folders = [f"{self._key(task)}/" for task in tasks]
-        if len(folders) > AT_ONCE:  # of a job that goes on, whose earlier runs removed most
-            there = {info.key.rpartition("/")[0] + "/" for info in self.store.list(self.prefix)}
-            folders = sorted(there.intersection(folders))
-        self._at_once(self.store.delete, [folder[:-1] + OUTLINE for folder in folders])
-        self._at_once(self._empty, folders)
-
-    def _empty(self, folder: str) -> None:
-        for info in self.store.list(folder):
-            self.store.delete(info.key)
+        folders = {f"{self._key(task)}/" for task in tasks}
+        # Many are of a job that goes on, whose earlier runs removed most.
+        prefixes = folders if len(folders) <= AT_ONCE else {self.prefix}
+        listed = at_once(lambda prefix: list(self.store.list(prefix)), prefixes, AT_ONCE)
+        keys = {info.key for some in listed for info in some}
+        keys = {key for key in keys if f"{key.rpartition('/')[0]}/" in folders}
+        outlines = {key for key in keys if key.endswith(OUTLINE)}
+        at_once(self.store.delete, outlines, AT_ONCE)
+        at_once(self.store.delete, keys - outlines, AT_ONCE)
 
     def _outline(self, task: int) -> bytes:
         return self.store.get(self._key(task) + OUTLINE)

@@ -61,7 +61,7 @@ class Encoded:
 
     def add(self, segment: Segment) -> None:
         """Counts a segment."""
-        self.samples += sum(part.rows for part in segment.parts)
+        self.samples += segment.rows
         self.nbytes += segment.nbytes
         self.skipped += segment.skipped
 
@@ -114,5 +114,4 @@ class EncodeRun(UnitRun[Task]):
 
     def _count(self, task: Task, segment: Segment) -> None:
         self._encoded.add(segment)
-        rows = sum(part.rows for part in segment.parts)
-        self._progress.advance(task.stop - task.start, rows, segment.nbytes)
+        self._progress.advance(task.stop - task.start, segment.rows, segment.nbytes)
