@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from objects import Object, descriptors, make, taken
+from objects import Object, local_descriptors, make, taken
 
 from millstream.cache import Cache, Lease, default_root, locks
 from millstream.cache.folder import FOLDER
@@ -102,11 +102,11 @@ def test_a_fetch_that_fails_leaves_nothing(tmp_path: Path, error: BaseException)
         yield thing.content[:50]
         raise error
 
-    before = descriptors()
+    before = local_descriptors()
     with pytest.raises(type(error)) as caught:
         cache.lease(thing.name, 100, fails)
     assert caught.value is error
-    assert descriptors() == before
+    assert local_descriptors() == before
     assert left(cache, "files") == left(cache, "partial") == left(cache, "fetching") == []
     taken(cache, thing).close()
 
@@ -326,10 +326,10 @@ def test_nothing_that_we_did_not_make_is_removed(tmp_path: Path) -> None:
 
 def test_no_descriptor_is_left(tmp_path: Path) -> None:
     things = make(tmp_path, *[100] * 9)
-    before = descriptors()
+    before = local_descriptors()
     cache = Cache(tmp_path, 500)
     leases = [thing.lease(cache) for thing in things]
-    assert descriptors() == before + 2 * 5  # the lock and the mapping of each
+    assert local_descriptors() == before + 2 * 5  # the lock and the mapping of each
     for lease in leases:
         if lease is not None:
             lease.close()
@@ -337,7 +337,7 @@ def test_no_descriptor_is_left(tmp_path: Path) -> None:
     assert cache.clear()
     assert cache.entries() == []
     del lease, leases
-    assert descriptors() == before
+    assert local_descriptors() == before
 
 
 def test_the_default_is_a_folder_of_the_user() -> None:

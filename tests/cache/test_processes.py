@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from objects import Object, descriptors, ended_well, forked, kill, make, taken
+from objects import Object, ended_well, forked, kill, local_descriptors, make, taken
 
 from millstream.cache import Cache
 from millstream.cache.locks import LockedFile
@@ -189,12 +189,12 @@ def test_a_child_may_use_the_cache_by_itself(tmp_path: Path) -> None:
     lease = taken(cache, first)
 
     def work() -> None:
-        before = descriptors()
+        before = local_descriptors()
         with taken(cache, first), taken(cache, second):
             lease.close()  # whose descriptor now has another file
             assert used(cache) == {first.name, second.name}
         assert used(cache) == {first.name}  # the parent's
-        assert descriptors() == before
+        assert local_descriptors() == before
 
     assert ended_well(forked(work))
     assert used(cache) == {first.name}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from objects import descriptors, ended_well, forked, no_collector
+from objects import ended_well, forked, local_descriptors, no_collector
 from remote import Dataset
 from strategies import rows
 
@@ -110,28 +110,28 @@ def test_leases_are_bounded_and_end(
     monkeypatch.setattr(cached, "MAX_LEASES", 3)
     cache = Cache(tmp_path, 1 << 30)
     with no_collector():
-        before = descriptors()
+        before = local_descriptors()
         chunks = dataset.chunks(cache)
         for start in range(0, 300, 10):
             dataset.read(chunks, list(range(start, start + 10)))
-            assert descriptors() <= before + 6  # one to lock and one to map
+            assert local_descriptors() <= before + 6  # one to lock and one to map
         assert sum(entry.in_use for entry in cache.entries()) == 3
         chunks.close()
         assert not any(entry.in_use for entry in cache.entries())
-        assert descriptors() == before
+        assert local_descriptors() == before
         assert dataset.read(chunks, [7]) == dataset.expected([7])
         del chunks  # and who forgets to close it
-        assert descriptors() == before
+        assert local_descriptors() == before
 
 
 def test_a_local_dataset_keeps_few_files_open(tmp_path: Path) -> None:
     made = Dataset(tmp_path / "d", list(range(600)), chunk_bytes=None, chunk_size=1)
     with no_collector():
-        before = descriptors()
+        before = local_descriptors()
         chunks = MappedChunks(made.local, made.table, verify=True)
         for start in range(0, 600, 10):
             made.read(chunks, list(range(start, start + 10)))
-        assert descriptors() == before + 256
+        assert local_descriptors() == before + 256
 
 
 # Bytes that are bad ---------------------------------------------------------------------------

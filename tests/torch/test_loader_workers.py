@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from objects import local_descriptors
 from scripts import start
 
 import millstream as ms
@@ -209,14 +210,10 @@ def test_a_batch_that_takes_too_long(folder: Path, tmp_path: Path) -> None:
     assert workers() == set()
 
 
-def descriptors() -> int:
-    return len(os.listdir("/dev/fd"))  # noqa: PTH208
-
-
 def test_twenty_loaders_started_and_abandoned_leave_nothing(folder: Path) -> None:
     next(iter(loader(folder, num_workers=1)))
     gc.collect()
-    before = descriptors(), threading.active_count(), workers()
+    before = local_descriptors(), threading.active_count(), workers()
     shared = Path("/dev/shm")  # where segments of ours, and of torch, would have names
     names = ("millstream*", "torch_*")
     named = {path for name in names for path in shared.glob(name)}
@@ -227,7 +224,7 @@ def test_twenty_loaders_started_and_abandoned_leave_nothing(folder: Path) -> Non
             next(batches)
         del batches, one
     gc.collect()
-    assert (descriptors(), threading.active_count(), workers()) == before
+    assert (local_descriptors(), threading.active_count(), workers()) == before
     assert {path for name in names for path in shared.glob(name)} <= named
 
 
